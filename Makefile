@@ -1,0 +1,63 @@
+# Everything a developer runs. `make` alone lists it.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+TOOL    := $(GO) tool -modfile=tools.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+SEEDS   ?= 20000
+
+# What the tests and the build call, as command:package.
+NEEDS := bash:bash gcc:gcc git:git unshare:util-linux
+
+.PHONY: help setup build run test check bench mutants soak
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Install what is missing and build the pinned tools; safe to repeat.
+	@missing=""; \
+	for need in $(NEEDS); do command -v "$${need%%:*}" >/dev/null || missing+=" $${need##*:}"; done; \
+	[[ -e /usr/include/stdlib.h ]] || missing+=" libc6-dev"; \
+	if [[ -n "$$missing" ]]; then \
+		if [[ "$$(id -u)" != 0 ]] || ! command -v apt-get >/dev/null; then \
+			echo "Please install:$$missing" >&2; exit 1; \
+		fi; \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+	$(GO) mod download
+	cd bench && $(GO) mod download
+	$(TOOL) golangci-lint version
+	$(TOOL) gofumpt -version
+
+build: ## Build bin/sluice, one static program.
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sluice ./cmd/sluice
+
+run: build ## Build, and start a server with its workers and the examples.
+	@exec bin/sluice server --seed
+
+test: ## Run all tests under the race detector.
+	cd bench && $(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
+
+check: ## Look for all that the tests do not see: format, lint, vet, modules, generated files.
+	@$(TOOL) gofumpt -d . || { echo 'Run: $(TOOL) gofumpt -w .' >&2; exit 1; }
+	$(TOOL) golangci-lint run ./...
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+	cd bench && $(GO) mod tidy -diff
+	scripts/check-modules.sh
+	scripts/check-generated.sh
+	for script in .ci/run scripts/*.sh examples/f/*/*.sh; do bash -n "$$script"; done
+
+bench: ## Measure; prints a table and writes bench/out.
+	cd bench && $(GO) run .
+
+mutants: ## Break the code on purpose, once per case, and see the named test fail.
+	scripts/mutants.sh
+
+soak: ## Run many seeded worlds: SEEDS=20000.
+	CGO_ENABLED=1 SLUICE_SIM_SEEDS=$(SEEDS) $(GO) test -race -count=1 -timeout 12h ./internal/sim/...
