@@ -1,0 +1,157 @@
+package sqlite
+
+import (
+	"strings"
+	"time"
+
+	"sluice"
+	"sluice/internal/store"
+)
+
+// where is the condition of a list of jobs and the values that it binds.
+type where struct {
+	terms []string
+	binds []func(*stmt)
+}
+
+func (w *where) add(term string, bind func(*stmt)) {
+	w.terms = append(w.terms, term)
+	w.binds = append(w.binds, bind)
+}
+
+func (w *where) text(column, v string) {
+	if v != "" {
+		w.add(column+" = ?", func(s *stmt) { s.str(v) })
+	}
+}
+
+func (w *where) instant(term string, at time.Time) {
+	if !at.IsZero() {
+		w.add(term, func(s *stmt) { s.at(at) })
+	}
+}
+
+// in selects rows with one of n values of a column.
+func (w *where) in(column string, n int, bind func(*stmt)) {
+	if n > 0 {
+		w.add(column+" IN ("+strings.TrimSuffix(strings.Repeat("?,", n), ",")+")", bind)
+	}
+}
+
+func (w *where) String() string {
+	if len(w.terms) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(w.terms, " AND ")
+}
+
+func (w *where) bind(s *stmt) *stmt {
+	for _, b := range w.binds {
+		b(s)
+	}
+	return s
+}
+
+func whereJobs(f *store.JobFilter) *where {
+	w := &where{}
+	w.in("job.id", len(f.IDs), func(s *stmt) {
+		for _, id := range f.IDs {
+			s.blob(uuidBytes(id))
+		}
+	})
+	w.text("job.workspace", f.Workspace)
+	w.in("job.state", len(f.States), func(s *stmt) {
+		for _, v := range f.States {
+			s.int(int64(stateCode(v)))
+		}
+	})
+	if len(f.States) > 0 && !hasState(f.States, sluice.StateCompleted) {
+		w.add("job.open = 1", func(*stmt) {})
+	}
+	w.in("job.outcome", len(f.Outcomes), func(s *stmt) {
+		for _, v := range f.Outcomes {
+			s.int(int64(outcomeCode(v)))
+		}
+	})
+	w.in("job.kind", len(f.Kinds), func(s *stmt) {
+		for _, v := range f.Kinds {
+			s.str(string(v))
+		}
+	})
+	w.text("job.path", f.PathExact)
+	if p := f.PathStart; p != "" {
+		w.add("substr(job.path, 1, length(?)) = ?", func(s *stmt) { s.str(p).str(p) })
+	}
+	w.text("job.hash", f.Hash)
+	w.text("job.tag", f.Tag)
+	w.text("job.created_by", f.CreatedBy)
+	w.text("job.worker", f.Worker)
+	if p := f.ParentJob; p != "" {
+		w.add("job.parent = ?", func(s *stmt) { s.blob(uuidBytes(p)) })
+	}
+	if f.NoParent {
+		w.add("job.parent IS NULL", func(*stmt) {})
+	}
+	if k := f.Key; k != nil {
+		w.add("job.key_hash = ? AND job.key = ?", func(s *stmt) { s.int(keyHash(*k)).blob(*k) })
+	}
+	whereInstants(w, f)
+	return w
+}
+
+func whereInstants(w *where, f *store.JobFilter) {
+	w.instant("job.created_us >= ?", f.CreatedAfter)
+	w.instant("job.created_us <= ?", f.CreatedBefore)
+	w.instant("job.started_us >= ?", f.StartedAfter)
+	w.instant("job.started_us > 0 AND job.started_us <= ?", f.StartedBefore)
+	w.instant("job.completed_us > 0 AND job.completed_us >= ?", f.CompletedAfter)
+	w.instant("job.completed_us > 0 AND job.completed_us <= ?", f.CompletedBefore)
+	w.instant("job.scheduled_us <= ?", f.DueBefore)
+	switch {
+	case f.AfterSeq == 0:
+	case f.OldestFirst:
+		w.add("job.seq > ?", func(s *stmt) { s.int(f.AfterSeq) })
+	default:
+		w.add("job.seq < ?", func(s *stmt) { s.int(f.AfterSeq) })
+	}
+}
+
+func hasState(list []sluice.State, s sluice.State) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Jobs implements [store.Reader].
+func (r *reader) Jobs(f store.JobFilter) ([]*sluice.Job, error) {
+	w := whereJobs(&f)
+	order := " ORDER BY job.seq DESC"
+	if f.OldestFirst {
+		order = " ORDER BY job.seq"
+	}
+	s := w.bind(r.c.once("SELECT " + jobCols + " FROM job" + w.String() + order + " LIMIT ? OFFSET ?"))
+	return r.jobs(s.int(int64(orDefault(f.Limit))).int(int64(f.Offset)))
+}
+
+// CountJobs implements [store.Reader].
+func (r *reader) CountJobs(f store.JobFilter) (n int64, err error) {
+	w := whereJobs(&f)
+	_, err = w.bind(r.c.once("SELECT count(*) FROM job" + w.String())).one(func(s *stmt) { n = s.getInt() })
+	return n, err
+}
+
+var qCompletedByTag = coldText(`SELECT tag, count(*) FROM job WHERE completed_us > 0 AND completed_us >= ?1
+AND (?2 = '' OR workspace = ?2) GROUP BY tag`)
+
+// CompletedByTag implements [store.Reader].
+func (r *reader) CompletedByTag(workspace string, since time.Time) (map[string]int64, error) {
+	counts := map[string]int64{}
+	s := r.c.use(qCompletedByTag).at(since).str(workspace)
+	for s.next() {
+		counts[s.getStr()] = s.getInt()
+	}
+	return counts, s.end()
+}

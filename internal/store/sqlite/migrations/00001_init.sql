@@ -1,0 +1,269 @@
+-- +goose Up
+
+-- One row: the newest instant ever recorded, and the numbers drawn last.
+CREATE TABLE meta (
+  one       INTEGER PRIMARY KEY CHECK (one = 1),
+  clock_us  INTEGER NOT NULL,
+  seq       INTEGER NOT NULL, -- jobs
+  rev       INTEGER NOT NULL, -- changes to jobs
+  turn      INTEGER NOT NULL, -- lines
+  execution INTEGER NOT NULL,
+  grp       INTEGER NOT NULL,
+  line      INTEGER NOT NULL
+);
+INSERT INTO meta VALUES (1, 0, 0, 0, 0, 0, 1000, 1000);
+
+-- What changes comes first: SQLite reads a row from the left.
+-- open, expiry_us and delete_us repeat what state says, so that an update that
+-- does not change them leaves their indexes alone.
+CREATE TABLE job (
+  seq              INTEGER PRIMARY KEY,
+  rev              INTEGER NOT NULL,
+  state            INTEGER NOT NULL, -- 0 scheduled, 1 queued, 2 running, 3 completed
+  outcome          INTEGER NOT NULL, -- 0 none, 1 success, 2 failure, 3 canceled
+  attempt          INTEGER NOT NULL,
+  lost             INTEGER NOT NULL,
+  started_us       INTEGER NOT NULL,
+  completed_us     INTEGER NOT NULL,
+  worker           TEXT    NOT NULL,
+  canceled_by      TEXT    NOT NULL,
+  canceled_reason  TEXT    NOT NULL,
+  limit_n          INTEGER NOT NULL, -- 0: no limit
+  limit_window_us  INTEGER NOT NULL,
+  limit_mode       TEXT    NOT NULL,
+  open             INTEGER NOT NULL, -- 1: not completed
+  expiry_us        INTEGER NOT NULL, -- expires_us while it waits, else 0
+  delete_us        INTEGER NOT NULL, -- completed_us + delete_after_us; 0: the server's retention
+  id               BLOB    NOT NULL, -- 16 bytes
+  workspace        TEXT    NOT NULL,
+  kind             TEXT    NOT NULL,
+  path             TEXT    NOT NULL,
+  hash             TEXT    NOT NULL,
+  language         TEXT    NOT NULL,
+  tag              TEXT    NOT NULL,
+  priority         INTEGER NOT NULL,
+  created_us       INTEGER NOT NULL,
+  scheduled_us     INTEGER NOT NULL,
+  expires_us       INTEGER NOT NULL,
+  created_by       TEXT    NOT NULL,
+  email            TEXT    NOT NULL,
+  parent           BLOB,
+  root             BLOB,
+  key              BLOB,             -- NULL: in no group
+  key_hash         INTEGER,          -- of key, so that its index stays small
+  on_limit         TEXT    NOT NULL,
+  timeout_us       INTEGER NOT NULL,
+  max_lost         INTEGER NOT NULL,
+  delete_after_us  INTEGER NOT NULL,
+  big              INTEGER NOT NULL, -- 1: content and args are in payload
+  content          TEXT    NOT NULL,
+  args             BLOB
+);
+CREATE UNIQUE INDEX job_id ON job (id);
+CREATE INDEX job_rev       ON job (rev);
+CREATE INDEX job_workspace ON job (workspace);
+CREATE INDEX job_open      ON job (workspace, seq, path) WHERE open = 1;
+CREATE INDEX job_completed ON job (completed_us) WHERE completed_us > 0;
+CREATE INDEX job_delete    ON job (delete_us) WHERE delete_us > 0;
+CREATE INDEX job_expiry    ON job (expiry_us) WHERE expiry_us > 0;
+CREATE INDEX job_parent    ON job (parent) WHERE parent IS NOT NULL;
+CREATE INDEX job_key       ON job (key_hash) WHERE key_hash IS NOT NULL;
+
+CREATE TABLE payload (
+  seq     INTEGER PRIMARY KEY,
+  content TEXT NOT NULL,
+  args    BLOB
+);
+
+CREATE TABLE result (
+  seq    INTEGER PRIMARY KEY,
+  result BLOB NOT NULL
+);
+
+-- Jobs that are not completed, by workspace and tag.
+CREATE TABLE tally (
+  workspace TEXT NOT NULL,
+  tag       TEXT NOT NULL,
+  scheduled INTEGER NOT NULL,
+  queued    INTEGER NOT NULL,
+  running   INTEGER NOT NULL,
+  PRIMARY KEY (workspace, tag)
+) WITHOUT ROWID;
+
+CREATE TABLE log (
+  job_seq   INTEGER NOT NULL,
+  end_utf16 INTEGER NOT NULL,
+  end_byte  INTEGER NOT NULL,
+  utf16     INTEGER NOT NULL, -- code units before it
+  byte      INTEGER NOT NULL, -- bytes before it
+  text      TEXT NOT NULL
+);
+CREATE UNIQUE INDEX log_end ON log (job_seq, end_utf16);
+
+CREATE TABLE log_raw (
+  job_seq   INTEGER NOT NULL,
+  execution INTEGER NOT NULL,
+  raw_end   INTEGER NOT NULL,
+  PRIMARY KEY (job_seq, execution)
+) WITHOUT ROWID;
+
+CREATE TABLE grp (
+  id               INTEGER PRIMARY KEY,
+  taken            INTEGER NOT NULL,
+  struck           INTEGER NOT NULL,
+  launched         INTEGER NOT NULL,
+  released         INTEGER NOT NULL,
+  waiting          INTEGER NOT NULL,
+  max_window_us    INTEGER NOT NULL,
+  typical_us       INTEGER NOT NULL,
+  active           INTEGER NOT NULL, -- 1: a job held or waiting, an override or a pause
+  key              BLOB    NOT NULL,
+  max_waiting      INTEGER NOT NULL,
+  pruned_launches  INTEGER NOT NULL,
+  pruned_releases  INTEGER NOT NULL,
+  trimmed_launches INTEGER NOT NULL,
+  trimmed_releases INTEGER NOT NULL,
+  trimmed_order    INTEGER NOT NULL,
+  trimmed_us       INTEGER NOT NULL,
+  over_n           INTEGER,
+  over_window_us   INTEGER,
+  over_mode        TEXT,
+  over_by          TEXT    NOT NULL,
+  over_why         TEXT    NOT NULL,
+  paused           INTEGER NOT NULL,
+  pause_until_us   INTEGER NOT NULL,
+  pause_by         TEXT    NOT NULL,
+  pause_why        TEXT    NOT NULL
+);
+CREATE UNIQUE INDEX grp_key ON grp (key);
+CREATE INDEX grp_active ON grp (key) WHERE active = 1;
+
+CREATE TABLE grp_event (
+  seq            INTEGER PRIMARY KEY AUTOINCREMENT,
+  group_id       INTEGER NOT NULL,
+  key            BLOB    NOT NULL,
+  at_us          INTEGER NOT NULL,
+  kind           TEXT    NOT NULL,
+  after_order    INTEGER NOT NULL,
+  over_n         INTEGER,
+  over_window_us INTEGER,
+  over_mode      TEXT,
+  max_waiting    INTEGER NOT NULL,
+  until_us       INTEGER NOT NULL,
+  by             TEXT    NOT NULL,
+  why            TEXT    NOT NULL
+);
+CREATE INDEX grp_event_group ON grp_event (group_id);
+
+CREATE TABLE line (
+  id             INTEGER PRIMARY KEY,
+  queued         INTEGER NOT NULL,
+  scheduled      INTEGER NOT NULL,
+  head_neg       INTEGER NOT NULL, -- negated priority of the first job
+  head_due_us    INTEGER NOT NULL,
+  head_seq       INTEGER NOT NULL, -- 0: none
+  head_n         INTEGER NOT NULL,
+  head_window_us INTEGER NOT NULL,
+  head_mode      TEXT    NOT NULL,
+  next_due_us    INTEGER NOT NULL,
+  turn           INTEGER NOT NULL,
+  ready          INTEGER NOT NULL,
+  blocked_by     TEXT    NOT NULL,
+  wake_us        INTEGER NOT NULL,
+  group_id       INTEGER NOT NULL, -- 0: jobs with no limit
+  workspace      TEXT    NOT NULL,
+  path           TEXT    NOT NULL,
+  tag            TEXT    NOT NULL
+);
+CREATE UNIQUE INDEX line_name ON line (group_id, workspace, path, tag);
+CREATE INDEX line_ready ON line (tag, blocked_by, head_neg, turn) WHERE ready = 1;
+CREATE INDEX line_wake ON line (wake_us) WHERE wake_us > 0;
+
+-- Standing in a line is not a column of the job: a job may come to stand in several.
+CREATE TABLE stand (
+  line_id INTEGER NOT NULL,
+  neg     INTEGER NOT NULL, -- negated priority
+  due_us  INTEGER NOT NULL,
+  job_seq INTEGER NOT NULL,
+  PRIMARY KEY (line_id, neg, due_us, job_seq)
+) WITHOUT ROWID;
+
+CREATE TABLE later (
+  line_id INTEGER NOT NULL,
+  due_us  INTEGER NOT NULL,
+  neg     INTEGER NOT NULL,
+  job_seq INTEGER NOT NULL,
+  PRIMARY KEY (line_id, due_us, neg, job_seq)
+) WITHOUT ROWID;
+
+-- ended is 0 while the slot is held, then 1 reported, 2 lost, 3 struck.
+-- done_us is released_us, or started_us of what was struck out without one.
+CREATE TABLE execution (
+  id              INTEGER PRIMARY KEY,
+  ended           INTEGER NOT NULL,
+  launch_no       INTEGER NOT NULL,
+  end_no          INTEGER NOT NULL,
+  confirmed_us    INTEGER NOT NULL,
+  released_us     INTEGER NOT NULL,
+  done_us         INTEGER NOT NULL,
+  kill_us         INTEGER NOT NULL,
+  group_id        INTEGER NOT NULL, -- 0: in no group
+  order_no        INTEGER NOT NULL,
+  job_seq         INTEGER NOT NULL,
+  job_id          BLOB    NOT NULL,
+  attempt         INTEGER NOT NULL,
+  worker          TEXT    NOT NULL,
+  take_no         INTEGER NOT NULL,
+  tag             TEXT    NOT NULL,
+  limit_n         INTEGER NOT NULL,
+  limit_window_us INTEGER NOT NULL,
+  limit_mode      TEXT    NOT NULL,
+  source          TEXT    NOT NULL,
+  started_us      INTEGER NOT NULL
+);
+CREATE INDEX execution_job ON execution (job_seq, attempt);
+CREATE INDEX execution_worker ON execution (worker) WHERE ended = 0;
+CREATE UNIQUE INDEX execution_order ON execution (group_id, order_no) WHERE group_id > 0;
+CREATE INDEX execution_held ON execution (group_id, order_no) WHERE ended = 0 AND group_id > 0;
+CREATE UNIQUE INDEX execution_launch ON execution (group_id, launch_no) WHERE launch_no > 0;
+CREATE UNIQUE INDEX execution_end ON execution (group_id, end_no) WHERE end_no > 0;
+CREATE INDEX execution_done ON execution (done_us) WHERE done_us > 0;
+
+CREATE TABLE worker (
+  name       TEXT PRIMARY KEY,
+  instance   TEXT    NOT NULL,
+  started_us INTEGER NOT NULL,
+  ping_us    INTEGER NOT NULL,
+  gone       INTEGER NOT NULL,
+  word       TEXT    NOT NULL -- the rest of its last heartbeat, JSON
+) WITHOUT ROWID;
+CREATE INDEX worker_ping ON worker (ping_us);
+CREATE INDEX worker_gone ON worker (name) WHERE gone = 1;
+CREATE INDEX worker_instance ON worker (instance);
+
+CREATE TABLE workspace (
+  id         TEXT PRIMARY KEY,
+  name       TEXT    NOT NULL,
+  owner      TEXT    NOT NULL,
+  created_us INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE script (
+  n          INTEGER PRIMARY KEY,
+  workspace  TEXT    NOT NULL,
+  hash       TEXT    NOT NULL,
+  path       TEXT    NOT NULL,
+  parent     TEXT    NOT NULL,
+  language   TEXT    NOT NULL,
+  summary    TEXT    NOT NULL,
+  kind       TEXT    NOT NULL,
+  settings   BLOB,
+  created_by TEXT    NOT NULL,
+  created_us INTEGER NOT NULL,
+  archived   INTEGER NOT NULL,
+  deleted    INTEGER NOT NULL,
+  newest     INTEGER NOT NULL,
+  content    TEXT    NOT NULL
+);
+CREATE UNIQUE INDEX script_hash ON script (workspace, hash);
+CREATE INDEX script_path ON script (workspace, path, newest);

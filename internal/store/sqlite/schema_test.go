@@ -1,0 +1,88 @@
+package sqlite
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var rewrite = flag.Bool("rewrite", false, "rewrite schema.golden.sql")
+
+// TestSchema compares the schema that the migrations result in with the
+// committed one.
+func TestSchema(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "s.db"), Options{})
+	defer s.Close()
+	var b strings.Builder
+	rows := s.tx.c.once(`SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'goose_%'
+ORDER BY tbl_name, type DESC, name`)
+	for rows.next() {
+		b.WriteString(rows.getStr() + ";\n\n")
+	}
+	if err := rows.end(); err != nil {
+		t.Fatal(err)
+	}
+	const golden = "schema.golden.sql"
+	if *rewrite {
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("the schema is not that of %s; if it is meant to change, run the test with -rewrite", golden)
+	}
+}
+
+// TestPlans asks for the plan of every statement: none that takes part in
+// pushing, taking or reporting work may read a whole table or sort.
+func TestPlans(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "s.db"), Options{})
+	defer s.Close()
+	plans := 0
+	for _, q := range queries {
+		rows := s.tx.c.once("EXPLAIN QUERY PLAN " + q.text)
+		for range rows.params {
+			rows.null()
+		}
+		for rows.next() {
+			rows.skip()
+			rows.skip()
+			rows.skip()
+			step := rows.getStr()
+			plans++
+			if q.cold || !strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "TEMP B-TREE") || allowed(q, step) {
+				continue
+			}
+			t.Errorf("%s\n  %s", q.text, step)
+		}
+		if err := rows.end(); err != nil {
+			t.Errorf("%s: %v", q.text, err)
+		}
+	}
+	if plans < 50 {
+		t.Errorf("only %d steps were looked at", plans)
+	}
+}
+
+// allowed lists scans that read no more rows than they return.
+func allowed(q *query, step string) bool {
+	switch q {
+	case qExpiry: // the first entry of a partial index
+		return step == "SCAN job USING COVERING INDEX job_expiry"
+	case qWake:
+		return step == "SCAN line USING COVERING INDEX line_wake"
+	case qGoneOnes: // a partial index of the few workers that are gone
+		return step == "SCAN worker USING INDEX worker_gone"
+	case qGroupUsed: // one row of one value
+		return step == "SCAN CONSTANT ROW"
+	case qAhead: // the rows that the subquery returns, at most as many as asked for
+		return step == "SCAN (subquery-1)"
+	}
+	return false
+}
