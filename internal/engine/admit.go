@@ -1,0 +1,392 @@
+package engine
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice"
+	"sluice/internal/store"
+	"sluice/limit"
+)
+
+// Bounds of one transaction of the dispatcher.
+const (
+	maxLinesPerRound = 256
+	maxWake          = 256
+	maxPromote       = 1000
+	maxFruitless     = 1000 // a guard: rounds in a row in which no line that is ready gives a job
+)
+
+// takeCall is a worker's request while it waits for an answer.
+type takeCall struct {
+	req  sluice.TakeRequest
+	tags string // its tags, sorted and joined
+	seen time.Time
+	got  []sluice.Assignment
+	late []time.Duration // lateness of each start
+	done chan struct{}
+	over bool // the caller has gone: answer at once
+}
+
+func (c *takeCall) free() int { return c.req.Places - len(c.got) }
+
+// admit hands jobs to calls, which all serve the same tags, until their places
+// are filled or no line that they may take from has room.
+func (u *unit) admit(calls []*takeCall) error {
+	tags := calls[0].req.Tags
+	for fruitless, before := 0, -1; fruitless < maxFruitless; fruitless++ {
+		places := 0
+		for _, c := range calls {
+			places += c.free()
+		}
+		if places == 0 {
+			return nil
+		}
+		if places != before {
+			fruitless, before = 0, places
+		}
+		most := min(places, maxLinesPerRound)
+		rows, err := u.tx.ReadyLines(tags, most)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		if err := u.round(rows, calls, places, len(rows) < most); err != nil {
+			return err
+		}
+		if err := u.settle(); err != nil {
+			return err
+		}
+		u.forget()
+	}
+	return sluice.Errorf(sluice.CodeInternal, "lines said to be ready gave no work in %d rounds", maxFruitless)
+}
+
+// forget empties the working set after it was settled, so that a long
+// transaction stays small.
+func (u *unit) forget() {
+	clear(u.groups)
+	clear(u.lines)
+	u.order = u.order[:0]
+}
+
+// round serves the lines given, lowest turn first among equal priority. With
+// all set, these are all the lines that are ready, and the rounds go on until
+// the places are filled; else each is served once.
+func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool) error {
+	queue, err := u.openReady(rows)
+	if err != nil {
+		return err
+	}
+	tags := calls[0].req.Tags
+	ahead := places/len(rows) + 1
+	next := 0
+	for queue.Len() > 0 && places > 0 {
+		l := heap.Pop(queue).(*line)
+		c, err := u.candidate(l, tags)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			u.touch(l)
+			continue
+		}
+		j, err := u.head(c, min(ahead, maxLinesPerRound))
+		if err != nil {
+			return err
+		}
+		if !j.ExpiresAt.IsZero() && !j.ExpiresAt.After(u.now) {
+			if err := u.expire(c, j); err != nil {
+				return err
+			}
+			heap.Push(queue, l)
+			continue
+		}
+		if c.group != nil {
+			r, err := u.room(c.group.Group, *j.Limit, 0)
+			if err != nil {
+				return err
+			}
+			if !r.Now {
+				u.touch(c)
+				continue
+			}
+		}
+		code, err := u.code(j)
+		if errors.Is(err, store.ErrNotFound) {
+			if err := u.failMissing(c, j); err != nil {
+				return err
+			}
+			heap.Push(queue, l)
+			continue
+		} else if err != nil {
+			return err
+		}
+		for calls[next%len(calls)].free() == 0 {
+			next++
+		}
+		if err := u.start(c, j, code, calls[next%len(calls)]); err != nil {
+			return err
+		}
+		next++
+		places--
+		if c.Turn, err = u.tx.NextTurn(); err != nil {
+			return err
+		}
+		for _, served := range slices.Compact([]*line{l, c}) {
+			if err := u.requeue(queue, served, all, rows[len(rows)-1].Head.Priority); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// requeue puts a line that was looked at back in the queue of its round, where
+// its first job now belongs. Unless all lines are in the round, it comes back
+// only for a job of higher priority than the lowest in it: lines that are not
+// in the round come before it otherwise.
+func (u *unit) requeue(queue *turnQueue, l *line, all bool, lowest int) error {
+	j, err := u.head(l, 1)
+	switch i := slices.Index(*queue, l); {
+	case err != nil:
+		return err
+	case i >= 0:
+		heap.Fix(queue, i)
+	case j != nil && (all || j.Priority > lowest):
+		heap.Push(queue, l)
+	}
+	return nil
+}
+
+// openReady opens lines that were found ready and queues them by turn.
+func (u *unit) openReady(rows []*store.Line) (*turnQueue, error) {
+	queue := &turnQueue{}
+	ids := make([]int64, 0, len(rows))
+	for _, row := range rows {
+		if row.GroupID != 0 {
+			ids = append(ids, row.GroupID)
+			continue
+		}
+		if err := u.openLoose(row.ID); err != nil {
+			return nil, err
+		}
+	}
+	if err := u.openIDs(ids); err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if l := u.lines[row.ID]; l != nil {
+			*queue = append(*queue, l)
+		}
+	}
+	heap.Init(queue)
+	return queue, nil
+}
+
+// openLoose locks a line of jobs without a limit, if it is still there.
+func (u *unit) openLoose(id int64) error {
+	row, err := u.tx.LockLine(id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		u.adoptLine(row, nil)
+	}
+	return err
+}
+
+// candidate returns the line whose first job is the only one that a place with
+// these tags may take from l's group: that of the best rank. It is nil if
+// there is none, or if not all jobs that are due stand in line yet.
+func (u *unit) candidate(l *line, tags []string) (*line, error) {
+	among := []*line{l}
+	if l.group != nil {
+		among = l.group.lines
+	}
+	var best *line
+	for _, c := range among {
+		if !slices.Contains(tags, c.Tag) {
+			continue
+		}
+		if err := u.promote(c); err != nil {
+			return nil, err
+		}
+		if u.lapsed(c) {
+			return nil, nil
+		}
+		j, err := u.head(c, 1)
+		if err != nil {
+			return nil, err
+		}
+		if j != nil && (best == nil || j.Rank().Compare(best.Head) < 0) {
+			best = c
+		}
+	}
+	return best, nil
+}
+
+// start hands the first job of a line to a worker: the one place where a slot
+// is taken.
+func (u *unit) start(l *line, j *sluice.Job, code string, c *takeCall) error {
+	due := j.ScheduledFor
+	if err := u.leave(l, j); err != nil {
+		return err
+	}
+	x := &sluice.Execution{
+		JobSeq: j.Seq, JobID: j.ID, Attempt: j.Attempt + 1, Worker: c.req.Worker, TakeNo: c.req.TakeNo,
+		Tag: j.Tag, StartedAt: u.now,
+	}
+	prompt := false
+	if g := l.group; g != nil {
+		x.InGroup, x.GroupID = true, g.ID
+		x.Limit, x.Source = g.Override.Apply(*j.Limit)
+		g.Taken++
+		x.OrderNo = g.Taken
+		g.changed, g.touched = true, true
+		prompt = g.measuresStarts() || x.Limit.Mode == limit.Start
+	}
+	if err := u.tx.InsertExecution(x); err != nil {
+		return err
+	}
+	j.State, j.Attempt, j.StartedAt, j.Worker = sluice.StateRunning, x.Attempt, u.now, x.Worker
+	if err := u.tx.SaveJob(j); err != nil {
+		return err
+	}
+	c.got = append(c.got, sluice.Assignment{
+		Execution: x.ID, JobID: j.ID, Attempt: x.Attempt, Workspace: j.Workspace, Kind: j.Kind, Path: j.Path,
+		Hash: j.Hash, Language: j.Language, Content: code, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
+		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, Scheduled: j.ScheduledFor, Timeout: j.Timeout,
+		Prompt: prompt,
+	})
+	c.late = append(c.late, u.e.lateness(u.now, l.Line, due, c.seen))
+	return nil
+}
+
+// code returns what a job runs.
+func (u *unit) code(j *sluice.Job) (string, error) {
+	if j.Hash == "" {
+		return j.Content, nil
+	}
+	c, err := u.e.compiledByHash(u.tx, j.Workspace, j.Hash)
+	if err != nil {
+		return "", err
+	}
+	return c.body.Content, nil
+}
+
+// failMissing ends a job whose script is gone, so that it holds up nobody.
+func (u *unit) failMissing(l *line, j *sluice.Job) error {
+	if err := u.leave(l, j); err != nil {
+		return err
+	}
+	return u.end(j, sluice.OutcomeFailure, errorResult("ScriptNotFound", fmt.Sprintf(
+		"Version %s of the script %s is gone. Push it again and run the job anew.", j.Hash, j.Path), nil))
+}
+
+// promote moves the jobs of a line that have fallen due into it, at most
+// maxPromote; a job that would rather fail than wait is judged here.
+func (u *unit) promote(l *line) error {
+	if l.NextDue.IsZero() || l.NextDue.After(u.now) {
+		return nil
+	}
+	jobs, err := u.tx.Postponed(l.ID, u.now, maxPromote)
+	if err != nil {
+		return err
+	}
+	l.due = true
+	for _, j := range jobs {
+		if _, err := u.tx.Unpostpone(l.ID, j); err != nil {
+			return err
+		}
+		l.Scheduled--
+		if err := u.arrive(l, j); err != nil {
+			return err
+		}
+	}
+	u.touch(l)
+	return u.renew(l)
+}
+
+// arrive makes a job that is due stand in its line, or fail at once if it has
+// no room and asked for that. The job counts as waiting in its group already.
+func (u *unit) arrive(l *line, j *sluice.Job) error {
+	if j.OnLimit == sluice.OnLimitFail && l.group != nil {
+		room, err := u.roomBehind(l.group, j)
+		if err != nil {
+			return err
+		}
+		if !room.Now {
+			l.group.Waiting--
+			l.group.changed = true
+			u.touch(l) // it may have been made for this job alone
+			return u.end(j, sluice.OutcomeFailure, limitExceeded(l.group, j, room))
+		}
+	}
+	if j.State != sluice.StateQueued {
+		j.State = sluice.StateQueued
+		if err := u.tx.SaveJob(j); err != nil {
+			return err
+		}
+	}
+	return u.stand(l, []*sluice.Job{j})
+}
+
+// wake looks at lines whose instant has come, whoever serves their tags. It
+// reports whether there may be more of them.
+func (u *unit) wake() (bool, error) {
+	u.now = u.tx.Now()
+	rows, err := u.tx.DueLines(u.now, maxWake)
+	if err != nil || len(rows) == 0 {
+		return false, err
+	}
+	ids := make([]int64, 0, len(rows))
+	for _, row := range rows {
+		ids = append(ids, row.GroupID)
+		if row.GroupID == 0 {
+			if err := u.openLoose(row.ID); err != nil {
+				return false, err
+			}
+		}
+	}
+	if err := u.openIDs(ids); err != nil {
+		return false, err
+	}
+	for _, row := range rows {
+		l := u.lines[row.ID]
+		if l == nil {
+			continue
+		}
+		u.e.expected(row.ID, row.WakeAt)
+		if err := u.promote(l); err != nil {
+			return false, err
+		}
+		u.touch(l)
+	}
+	if err := u.settle(); err != nil {
+		return false, err
+	}
+	u.forget()
+	return len(rows) == maxWake, nil
+}
+
+// turnQueue is a heap of lines: highest priority of the first job, then lowest turn.
+type turnQueue []*line
+
+func (q turnQueue) Len() int { return len(q) }
+func (q turnQueue) Less(i, j int) bool {
+	if q[i].Head.Priority != q[j].Head.Priority {
+		return q[i].Head.Priority > q[j].Head.Priority
+	}
+	return q[i].Turn < q[j].Turn
+}
+func (q turnQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *turnQueue) Push(x any)   { *q = append(*q, x.(*line)) }
+func (q *turnQueue) Pop() any {
+	old := *q
+	l := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return l
+}

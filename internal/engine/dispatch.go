@@ -1,0 +1,299 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/store"
+)
+
+// maxTakeWait bounds how long Take waits.
+const maxTakeWait = time.Minute
+
+// maxPlaces bounds the places of one request.
+const maxPlaces = 10_000
+
+// dispatcher answers the workers of this server that ask for work.
+type dispatcher struct {
+	mu    sync.Mutex
+	calls []*takeCall
+	// empty holds the tags, joined, for which no line is ready: a request with
+	// these needs no look at the store until a signal clears it.
+	empty map[string]bool
+	gen   int64 // counts signals
+	kick  chan struct{}
+}
+
+func newDispatcher() *dispatcher {
+	return &dispatcher{empty: map[string]bool{}, kick: make(chan struct{}, 1)}
+}
+
+func (d *dispatcher) wake() {
+	select {
+	case d.kick <- struct{}{}:
+	default:
+	}
+}
+
+// signal notes that lines with these tags changed.
+func (d *dispatcher) signal(tags []string) {
+	d.mu.Lock()
+	d.gen++
+	for key := range d.empty {
+		for _, t := range strings.Split(key, "\n") {
+			if slices.Contains(tags, t) {
+				delete(d.empty, key)
+				break
+			}
+		}
+	}
+	d.mu.Unlock()
+	d.wake()
+}
+
+// Take returns up to req.Places assignments, waiting up to req.Wait for the
+// first. Assignments are the caller's even if ctx has ended meanwhile.
+func (e *Engine) Take(ctx context.Context, req sluice.TakeRequest) ([]sluice.Assignment, error) {
+	c, err := newTakeCall(req)
+	if err != nil {
+		return nil, err
+	}
+	d := e.dispatch
+	d.mu.Lock()
+	d.calls = append(d.calls, c)
+	known := d.empty[c.tags]
+	d.mu.Unlock()
+	if !known {
+		d.wake()
+	}
+	t := time.NewTimer(min(max(req.Wait, 0), maxTakeWait))
+	defer t.Stop()
+	select {
+	case <-c.done:
+	case <-t.C:
+		d.giveUp(c)
+	case <-ctx.Done():
+		d.giveUp(c)
+	case <-e.stopped:
+		d.giveUp(c)
+	}
+	return c.got, nil
+}
+
+func newTakeCall(req sluice.TakeRequest) (*takeCall, error) {
+	switch {
+	case req.Worker == "":
+		return nil, sluice.Invalid("worker", "must not be empty")
+	case len(req.Tags) == 0:
+		return nil, sluice.Invalid("tags", "must name at least one tag")
+	case slices.ContainsFunc(req.Tags, func(tag string) bool { return strings.Contains(tag, "\n") }): // see tags below
+		return nil, sluice.Invalid("tags", "must not hold line feeds")
+	case req.Places < 1 || req.Places > maxPlaces:
+		return nil, sluice.Invalid("places", "must be 1 to %d", maxPlaces)
+	}
+	tags := slices.Clone(req.Tags)
+	slices.Sort(tags)
+	tags = slices.Compact(tags)
+	req.Tags = tags
+	return &takeCall{req: req, tags: strings.Join(tags, "\n"), done: make(chan struct{})}, nil
+}
+
+// giveUp withdraws a call, unless the dispatcher is at it: then it waits for
+// what the dispatcher says, so that nothing is handed to nobody.
+func (d *dispatcher) giveUp(c *takeCall) {
+	d.mu.Lock()
+	if i := slices.Index(d.calls, c); i >= 0 {
+		d.calls = slices.Delete(d.calls, i, i+1)
+		d.mu.Unlock()
+		return
+	}
+	c.over = true
+	d.mu.Unlock()
+	<-c.done
+}
+
+// run is the Take loop.
+func (e *Engine) runDispatcher(ctx context.Context) {
+	d := e.dispatch
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.kick:
+		case <-t.C:
+		}
+		next, err := e.dispatchOnce(ctx)
+		if err != nil && ctx.Err() == nil {
+			e.log.Error("hand out jobs", "error", err)
+			next = retryAfter
+		}
+		if next >= 0 {
+			t.Reset(next)
+		} else {
+			t.Stop()
+		}
+	}
+}
+
+// retryAfter is how long a loop waits after an error of the store.
+const retryAfter = 200 * time.Millisecond
+
+// dispatchOnce takes up the calls that wait, looks at what is due, and answers
+// the calls that got work. It returns when to look again, <0: on an event.
+func (e *Engine) dispatchOnce(ctx context.Context) (time.Duration, error) {
+	d := e.dispatch
+	d.mu.Lock()
+	calls, gen := d.calls, d.gen
+	d.calls = nil
+	d.mu.Unlock()
+	next, err := e.hand(ctx, calls)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	waiting := calls[:0:0]
+	for _, c := range calls {
+		if err != nil {
+			c.got, c.late = nil, nil // after an unclear end the next heartbeat sorts it out
+		}
+		if len(c.got) > 0 || c.over {
+			e.noteStarts(c.late)
+			close(c.done)
+			continue
+		}
+		if err == nil && d.gen == gen {
+			d.empty[c.tags] = true
+		}
+		waiting = append(waiting, c)
+	}
+	d.calls = append(waiting, d.calls...)
+	if d.gen != gen {
+		d.wake()
+	}
+	return next, err
+}
+
+// TakeNow hands out what can start at once for one request, and does not wait.
+func (e *Engine) TakeNow(ctx context.Context, req sluice.TakeRequest) ([]sluice.Assignment, error) {
+	c, err := newTakeCall(req)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.hand(ctx, []*takeCall{c}); err != nil {
+		return nil, err
+	}
+	e.noteStarts(c.late)
+	return c.got, nil
+}
+
+// hand does one transaction's work for calls. It returns when a line or an
+// expiry is due next, <0 if none is.
+func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, error) {
+	var next time.Duration
+	err := e.store.Update(ctx, func(tx store.Tx) error {
+		u := e.unit(tx)
+		u.now = tx.Now()
+		for _, c := range calls {
+			c.got, c.late = nil, nil
+			if c.seen.IsZero() {
+				c.seen = u.now
+			}
+			if err := u.introduce(c); err != nil {
+				return err
+			}
+		}
+		more, err := u.wake()
+		if err != nil {
+			return err
+		}
+		expired, err := u.expireDue()
+		if err != nil {
+			return err
+		}
+		for rest := calls; len(rest) > 0; {
+			same, others := split(rest)
+			if err := u.admit(same); err != nil {
+				return err
+			}
+			rest = others
+		}
+		next, err = u.next(more || expired)
+		return err
+	})
+	if err == nil {
+		for _, c := range calls {
+			e.known.Store(c.req.Worker, true)
+		}
+	}
+	return next, err
+}
+
+// introduce makes the row of a worker that takes before its first heartbeat,
+// so that it is missed if none comes.
+func (u *unit) introduce(c *takeCall) error {
+	if _, ok := u.e.known.Load(c.req.Worker); ok {
+		return nil
+	}
+	hb := sluice.Heartbeat{Worker: c.req.Worker, Tags: c.req.Tags, Places: c.req.Places}
+	return u.tx.SaveWorker(&store.WorkerRow{WorkerInfo: sluice.WorkerInfo{Heartbeat: hb, StartedAt: u.now, LastPing: u.now}})
+}
+
+// split divides calls into those with the tags of the first, and the others.
+func split(calls []*takeCall) (same, others []*takeCall) {
+	for _, c := range calls {
+		if c.tags == calls[0].tags {
+			same = append(same, c)
+		} else {
+			others = append(others, c)
+		}
+	}
+	return same, others
+}
+
+// expireDue fails waiting jobs whose time is up.
+func (u *unit) expireDue() (bool, error) {
+	const most = 200
+	u.now = u.tx.Now()
+	jobs, err := u.tx.Expired(u.now, most)
+	if err != nil || len(jobs) == 0 {
+		return false, err
+	}
+	for _, j := range jobs {
+		_, l, err := u.openJob(j)
+		if err != nil {
+			return false, err
+		}
+		if err := u.expire(l, j); err != nil {
+			return false, err
+		}
+	}
+	err = u.settle()
+	u.forget()
+	return len(jobs) == most, err
+}
+
+// next returns how long until something is due; 0 if there is more to do now.
+func (u *unit) next(more bool) (time.Duration, error) {
+	if more {
+		return 0, nil
+	}
+	wake, err := u.tx.NextWake()
+	if err != nil {
+		return 0, err
+	}
+	expiry, err := u.tx.NextExpiry()
+	if err != nil {
+		return 0, err
+	}
+	if wake.IsZero() || !expiry.IsZero() && expiry.Before(wake) {
+		wake = expiry
+	}
+	if wake.IsZero() {
+		return -1, nil
+	}
+	return max(wake.Sub(u.tx.Now()), 0), nil
+}
