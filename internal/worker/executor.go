@@ -1,0 +1,190 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"sluice"
+	"sluice/internal/worker/supervisor"
+)
+
+// Executor runs the jobs of one language. A worker calls it from many
+// goroutines at once.
+type Executor interface {
+	// Run runs one job to its end: it returns when every process of the job is
+	// gone. When ctx ends it ends the job; [StopOf] says why and how fast. It
+	// calls [Task.Launched] when the job's program has been launched, and not
+	// later than it knows.
+	Run(ctx context.Context, t *Task) Outcome
+}
+
+// ExecutorFunc is an [Executor] that is one function, for jobs that need no
+// process of their own.
+type ExecutorFunc func(ctx context.Context, t *Task) Outcome
+
+// Run calls f.
+func (f ExecutorFunc) Run(ctx context.Context, t *Task) Outcome { return f(ctx, t) }
+
+// Runtime is implemented by executors that need something installed.
+type Runtime interface {
+	// Available returns an error that says what is missing, or nil.
+	Available() error
+}
+
+// Outcome is how a job ended.
+type Outcome struct {
+	Result    json.RawMessage // of a success: JSON of at most [sluice.MaxResultBytes]; nil: null
+	Failure   *Failure        // nil: success
+	MemPeakKB int64
+	// HandBack says that the job was not launched, for a reason that is not the
+	// job's: it goes back to its place in the line.
+	HandBack error
+}
+
+// Failure is why a job failed; it becomes the result {"error": {"name", "message"}}.
+type Failure struct {
+	Name    string `json:"name"`
+	Message string `json:"message"`
+}
+
+// The names of failures that a worker gives.
+const (
+	FailureExecution   = "ExecutionErr"     // the program failed
+	FailureTimeout     = "ExecutionTimeout" // it ran longer than it may
+	FailureCanceled    = "Canceled"         // the server ordered its end
+	FailureShutdown    = "WorkerShutdown"   // the worker could not wait for its end
+	FailureLease       = "WorkerLost"       // the worker lost the server for too long
+	FailureUnsupported = "UnsupportedLanguage"
+	FailureArguments   = "InvalidArguments"
+	FailureResult      = "InvalidResult"
+	FailureWorker      = "WorkerErr" // the job's supervisor was killed, or a fault of ours
+)
+
+func failed(name, format string, args ...any) Outcome {
+	return Outcome{Failure: &Failure{Name: name, Message: fmt.Sprintf(format, args...)}}
+}
+
+// json returns the failure as a result of at most [sluice.MaxResultBytes].
+func (f *Failure) json() json.RawMessage {
+	const most = 64 << 10 // so that escapes cannot exceed the bound
+	g := *f
+	if len(g.Message) > most {
+		g.Message = g.Message[:most]
+	}
+	p, err := json.Marshal(struct {
+		Error Failure `json:"error"`
+	}{g})
+	if err != nil {
+		panic(fmt.Sprintf("marshal two strings: %v", err))
+	}
+	return p
+}
+
+// Stop is why a running job is ended. It is the cause of its context's end.
+type Stop struct {
+	Name   string        // the failure that the job ends with
+	Reason string        // for the user
+	Grace  time.Duration // between TERM and KILL; 0: KILL at once
+	forget bool          // nothing is to be reported
+}
+
+// Error returns the reason.
+func (s *Stop) Error() string { return s.Reason }
+
+// StopOf returns why ctx, that of an [Executor]'s Run, has ended.
+func StopOf(ctx context.Context) *Stop {
+	var s *Stop
+	if errors.As(context.Cause(ctx), &s) {
+		return s
+	}
+	return &Stop{Name: FailureShutdown, Reason: "the worker was shut down"}
+}
+
+// Task is one execution as its [Executor] sees it.
+type Task struct {
+	sluice.Assignment
+	// Dir is the worker's own folder, in which the executor makes one for the job.
+	Dir string
+	// BaseURL is where the job reaches the server; "" if it cannot.
+	BaseURL string
+
+	w *Worker
+	h *held
+}
+
+// Launched says that the job's program has been launched.
+func (t *Task) Launched() { t.w.launched(t.h) }
+
+// Log appends to the job's log: any bytes. It waits while the source is slower
+// than the job, until ctx ends.
+func (t *Task) Log(ctx context.Context, p []byte) {
+	for len(p) > 0 {
+		n := min(len(p), logChunk)
+		for !t.h.log.write(t.w.life, p[:n], time.Now()) {
+			select {
+			case <-t.h.room:
+			case <-ctx.Done():
+				return
+			}
+		}
+		p = p[n:]
+	}
+}
+
+// LastLines returns the end of the job's log, at most 4 KiB.
+func (t *Task) LastLines() string { return t.h.log.lastLines() }
+
+// run launches a command under the worker's supervisor, with its output as the
+// job's log, and waits until its whole tree is gone. It returns the last line of
+// standard output (nil if that is longer than a result may be). An error means
+// that nothing was launched.
+func (t *Task) run(ctx context.Context, c supervisor.Command) (supervisor.Exit, []byte, error) {
+	reader, err := t.w.outputReader()
+	if err != nil {
+		return supervisor.Exit{}, nil, err
+	}
+	out, ends, err := reader.open(t.w.life, t.h.log)
+	if err != nil {
+		return supervisor.Exit{}, nil, err
+	}
+	t.h.log.notifyRoom(func() { reader.resume(out) })
+	c.Stdout, c.Stderr = ends[streamOut], ends[streamErr]
+	p, err := t.w.launch(c)
+	ends[streamOut].Close()
+	ends[streamErr].Close()
+	if err != nil {
+		reader.finish(out)
+		return supervisor.Exit{}, nil, err
+	}
+	stop, launched := ctx.Done(), p.Launched()
+	var hurry <-chan struct{}
+	for gone := false; !gone; {
+		select {
+		case <-launched:
+			t.Launched()
+			launched = nil
+		case <-stop:
+			_ = p.Kill(StopOf(ctx).Grace) // if the supervisor is gone, so is the tree
+			stop, hurry = nil, t.h.hurry
+		case <-hurry:
+			_ = p.Kill(0)
+			hurry = nil
+		case <-p.Gone():
+			gone = true
+		}
+	}
+	if p.Exit().Launched {
+		t.Launched()
+	}
+	reader.finish(out)
+	line, ok := out.last.result()
+	if !ok {
+		line = nil
+	} else if line == nil {
+		line = []byte{}
+	}
+	return p.Exit(), line, nil
+}

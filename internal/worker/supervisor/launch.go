@@ -1,0 +1,166 @@
+package supervisor
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command is what a job executes. Path, Dir, Args and Env together are bounded
+// by 128 KiB, Args and Env by 1,023 entries each; none may hold a NUL.
+type Command struct {
+	Path string   // absolute
+	Args []string // from the program's name on; not empty
+	Env  []string // NAME=value; nothing else is in the environment
+	Dir  string   // working directory, absolute
+	// Stdout and Stderr become the program's; the caller keeps its own copies.
+	// Standard input is /dev/null.
+	Stdout, Stderr *os.File
+	// Linger is how long what the program leaves running may go on after the
+	// program's own end before it is killed, such as the reader of a process
+	// substitution. Nothing left: no waiting.
+	Linger time.Duration
+}
+
+// Cause says why an init ended its tree of its own accord.
+type Cause uint32
+
+// The causes.
+const (
+	CauseNone   Cause = causeNone   // it did not: the program ended by itself
+	CauseOrder  Cause = causeOrder  // [Process.Kill]
+	CauseLease  Cause = causeLease  // the lease ran out
+	CauseClosed Cause = causeClosed // the worker or the supervisor was going away
+	CauseLost   Cause = causeLost   // the init or the supervisor was killed; the status is not known
+)
+
+// Exit is how a process tree ended.
+type Exit struct {
+	Launched bool               // exec succeeded
+	Err      error              // why it did not; a [syscall.Errno]
+	Status   syscall.WaitStatus // of the program; meaningful if Launched and not CauseLost
+	Cause    Cause
+	// MaxRSSKB is the greatest resident size, in KiB, of any one process of the
+	// tree. It is never less than what the supervisor itself occupied (some MiB):
+	// the kernel counts the moment between fork and exec.
+	MaxRSSKB int64
+}
+
+// Process is one job's process tree.
+type Process struct {
+	sup          *Supervisor
+	id           uint64
+	launchedOnce sync.Once
+	launched     chan struct{}
+	gone         chan struct{}
+	exit         Exit
+}
+
+// Launch starts a command under an init of its own. It returns when the command
+// is on its way to the supervisor; whether exec succeeded is known when
+// [Process.Launched] or [Process.Gone] is closed. An error means that nothing
+// was started and nothing will be: [ErrDead], or an error about the command.
+func (s *Supervisor) Launch(c Command) (*Process, error) {
+	for _, list := range [][]string{c.Args, c.Env, {c.Path, c.Dir}} {
+		for _, v := range list {
+			if strings.IndexByte(v, 0) >= 0 {
+				return nil, errors.New("a NUL byte cannot be part of an argument or variable")
+			}
+		}
+	}
+	p := &Process{sup: s, launched: make(chan struct{}), gone: make(chan struct{})}
+	s.mu.Lock()
+	if s.dead {
+		s.mu.Unlock()
+		return nil, ErrDead
+	}
+	s.next++
+	p.id = s.next
+	s.procs[p.id] = p
+	s.mu.Unlock()
+
+	msg, err := encodeLaunch(p.id, c)
+	if err == nil {
+		err = s.send(msg, unix.UnixRights(int(c.Stdout.Fd()), int(c.Stderr.Fd())))
+	}
+	runtime.KeepAlive(c)
+	if err != nil {
+		s.mu.Lock()
+		delete(s.procs, p.id)
+		s.mu.Unlock()
+		return nil, err
+	}
+	return p, nil
+}
+
+func encodeLaunch(id uint64, c Command) ([]byte, error) {
+	size := len(c.Path) + len(c.Dir) + 2
+	for _, v := range c.Args {
+		size += len(v) + 1
+	}
+	for _, v := range c.Env {
+		size += len(v) + 1
+	}
+	if size > maxText || len(c.Args) >= maxStrings || len(c.Env) >= maxStrings {
+		return nil, fmt.Errorf("%w: %d bytes", errTooBig, size)
+	}
+	le := binary.LittleEndian
+	msg := make([]byte, 0, size+25)
+	msg = append(msg, msgLaunch)
+	msg = le.AppendUint64(msg, id)
+	msg = le.AppendUint64(msg, uint64(max(c.Linger, 1)))
+	msg = le.AppendUint32(msg, uint32(len(c.Args)))
+	msg = le.AppendUint32(msg, uint32(len(c.Env)))
+	msg = append(append(msg, c.Path...), 0)
+	msg = append(append(msg, c.Dir...), 0)
+	for _, v := range c.Args {
+		msg = append(append(msg, v...), 0)
+	}
+	for _, v := range c.Env {
+		msg = append(append(msg, v...), 0)
+	}
+	return msg, nil
+}
+
+// Launched is closed when exec has succeeded. It stays open if exec fails.
+func (p *Process) Launched() <-chan struct{} { return p.launched }
+
+// Gone is closed when every process of the tree is gone.
+func (p *Process) Gone() <-chan struct{} { return p.gone }
+
+// Exit says how the tree ended. It may be called once Gone is closed.
+func (p *Process) Exit() Exit { return p.exit }
+
+// Kill sends SIGTERM to the whole tree, and SIGKILL after the grace; with no
+// grace SIGKILL at once. A tree that is gone is left alone; a second call with a
+// grace changes nothing, one without shortens it.
+func (p *Process) Kill(grace time.Duration) error {
+	msg := binary.LittleEndian.AppendUint64([]byte{msgKill}, p.id)
+	msg = binary.LittleEndian.AppendUint64(msg, uint64(max(grace, 0)))
+	return p.sup.send(msg, nil)
+}
+
+func (p *Process) wasLaunched() bool {
+	select {
+	case <-p.launched:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *Process) end(e Exit) {
+	if e.Launched {
+		p.launchedOnce.Do(func() { close(p.launched) })
+	}
+	p.exit = e
+	close(p.gone)
+}
