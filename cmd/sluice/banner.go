@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	mainWorkspace = "main"
+	adminEmail    = "admin@sluice.local"
+)
+
+// banner greets whoever started the server on a terminal.
+func (v *server) banner(a *app) {
+	s := v.cmd
+	url := v.url()
+	places := "none; jobs wait for a worker"
+	if s.Workers > 0 {
+		places = fmt.Sprintf("%d, for jobs tagged %s", s.Workers, strings.Join(s.Tags, ", "))
+	}
+	fmt.Fprintf(a.out, "\nSluice %s is running.\n\n", version)
+	writeFacts(a.out, 0, "  ", []fact{
+		{"URL", url},
+		{"token", v.token},
+		{"data", s.databasePath()},
+		{"places", places},
+	})
+	fmt.Fprintf(a.out, "\nTry this in another terminal:\n\n")
+	for _, line := range v.firstSteps(a, url) {
+		fmt.Fprintf(a.out, "  %s\n", line)
+	}
+	fmt.Fprintf(a.out, "\nCtrl-C stops it; running jobs then have %s to end.\n\n", spell(s.Grace))
+}
+
+// firstSteps are three commands to try, after what they need to find the server.
+func (v *server) firstSteps(a *app, url string) []string {
+	var lines []string
+	if url != defaultURL {
+		lines = append(lines, "export SLUICE_URL="+url)
+	}
+	switch dir := filepath.Clean(v.cmd.Data); {
+	case !onThisMachine(url):
+		lines = append(lines, "export SLUICE_TOKEN="+v.token)
+	case dir != defaultData:
+		lines = append(lines, "export SLUICE_DATA="+shellWord(dir))
+	}
+	first := a.self + " push DIR"
+	if v.cmd.Seed {
+		first = a.self + " run f/demo/hello --wait -d '{\"name\": \"you\"}'"
+	}
+	return append(
+		lines, first,
+		a.self+" jobs list",
+		a.self+" limits plan --limit 10 --window 60 --jobs 300 --duration 2s",
+	)
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sluice"
+	"sluice/internal/history"
+	"sluice/internal/store/sqlite"
+)
+
+type historyCmd struct {
+	Database string        `help:"Database to judge, as sqlite:PATH; else that of the data folder. No server may have it open." env:"SLUICE_DATABASE" placeholder:"sqlite:PATH"`
+	Data     string        `help:"Data folder of the server." default:"./data" env:"SLUICE_DATA" placeholder:"DIR"`
+	Witness  string        `help:"File of a witness that the jobs reported to, judged as well." type:"existingfile" placeholder:"FILE"`
+	Slack    time.Duration `help:"By how much the witness may have been late." default:"0s" placeholder:"TIME"`
+	output
+}
+
+// Run judges a database. A promise that was broken is an error.
+func (h *historyCmd) Run(ctx context.Context, a *app) error {
+	path := filepath.Join(h.Data, databaseFile)
+	if h.Database != "" {
+		var ok bool
+		if path, ok = strings.CutPrefix(h.Database, sqlitePrefix); !ok || path == "" {
+			return sluice.Invalid("--database", "must be %sPATH", sqlitePrefix)
+		}
+	}
+	if _, err := os.Stat(path); err != nil {
+		return &sluice.Error{Code: sluice.CodeNotFound, Message: fmt.Sprintf("the database %s cannot be opened: %s", path, plainCause(err)), Err: err}
+	}
+	database, err := sqlite.Open(ctx, path, sqlite.Options{Logger: slog.New(slog.NewTextHandler(a.err, nil))})
+	if err != nil {
+		return err
+	}
+	defer database.Close()
+	options := history.Options{WitnessSlack: h.Slack}
+	if h.Witness != "" {
+		f, err := os.Open(h.Witness)
+		if err != nil {
+			return sluice.Invalid("--witness", "cannot be read: %s", plainCause(err))
+		}
+		defer f.Close()
+		options.Witness = f
+	}
+	report, err := history.Check(ctx, database, options)
+	if err != nil {
+		return err
+	}
+	if h.JSON {
+		err = writeJSON(a.out, report)
+	} else {
+		err = report.Write(a.out)
+	}
+	if err == nil && !report.OK() {
+		err = errJobFailed
+	}
+	return err
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+
+// fixtureNow is the server's clock in the fixtures, in milliseconds.
+const fixtureNow = 1_800_000_000_000
+
+// fixtures maps "METHOD path" to an answer: the name of a fixture, or
+// "status text".
+type fixtures map[string]string
+
+func (f fixtures) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimPrefix(r.URL.EscapedPath(), "/api/")
+	answer, ok := f[r.Method+" "+path]
+	if path == "concurrency_groups/plan" {
+		body, _ := io.ReadAll(r.Body)
+		answer, ok = "plan_end", true
+		if bytes.Contains(body, []byte(`"concurrency_window_from":"start"`)) {
+			answer = "plan_start"
+		}
+	}
+	if path == "jobs/db_clock" {
+		answer, ok = "clock", true
+	}
+	if !ok {
+		http.Error(w, "no fixture for "+r.Method+" "+path, http.StatusTeapot)
+		return
+	}
+	var status int
+	if n, _ := fmt.Sscanf(answer, "%d", &status); n == 1 {
+		http.Error(w, answer[4:], status)
+		return
+	}
+	data, err := os.ReadFile(filepath.Join("testdata", "fixtures", answer+".json"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusTeapot)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(data)
+}
+
+// terminal is an app whose world is fixed: 80 columns, UTC, no environment.
+func terminal(env map[string]string) (*app, *bytes.Buffer) {
+	var out bytes.Buffer
+	return &app{
+		in: strings.NewReader(""), out: &out, err: &out,
+		env:  func(name string) string { return env[name] },
+		now:  func() time.Time { return time.UnixMilli(fixtureNow) },
+		zone: time.UTC, width: 80, tty: true, self: "sluice",
+	}, &out
+}
+
+const fixtureJob = "01900000-0000-4000-8000-000000000000"
+
+func TestGolden(t *testing.T) {
+	job := "GET w/main/jobs_u/get/" + fixtureJob
+	group := "GET concurrency_groups/get/main%2Fscript%2Ff%2Fdemo%2Fhello"
+	tests := map[string]struct {
+		args    string
+		answers fixtures
+	}{
+		"jobs_list":       {"jobs list", fixtures{"GET w/main/jobs/list": "jobs"}},
+		"jobs_list_state": {"jobs list --state failed --json", fixtures{"GET w/main/jobs/list": "jobs"}},
+		"jobs_get":        {"jobs get " + fixtureJob, fixtures{job: "job_done"}},
+		"jobs_get_waits":  {"jobs get " + fixtureJob, fixtures{job: "why_limit"}},
+		"jobs_get_json":   {"jobs get --json " + fixtureJob, fixtures{job: "job_running"}},
+		"jobs_get_none":   {"jobs get " + fixtureJob, fixtures{job: "404 there is no such job"}},
+		"jobs_cancel":     {"jobs cancel " + fixtureJob, fixtures{"POST w/main/jobs_u/queue/cancel/" + fixtureJob: "409 the job has already ended"}},
+		"why_limit":       {"jobs why " + fixtureJob, fixtures{job: "why_limit"}},
+		"why_behind":      {"jobs why " + fixtureJob, fixtures{job: "why_behind"}},
+		"why_paused":      {"jobs why " + fixtureJob, fixtures{job: "why_paused"}},
+		"why_no_worker":   {"jobs why " + fixtureJob, fixtures{job: "why_no_worker"}},
+		"why_busy":        {"jobs why " + fixtureJob, fixtures{job: "why_busy"}},
+		"why_scheduled":   {"jobs why " + fixtureJob, fixtures{job: "why_scheduled"}},
+		"why_running":     {"jobs why " + fixtureJob, fixtures{job: "job_running"}},
+		"why_done":        {"jobs why " + fixtureJob, fixtures{job: "job_done"}},
+		"limits_list":     {"limits list", fixtures{"GET concurrency_groups/groups": "groups"}},
+		"limits_show":     {"limits show main/script/f/demo/hello", fixtures{group: "group"}},
+		"limits_override": {"limits show main/script/f/demo/hello", fixtures{group: "group_override"}},
+		"limits_set": {
+			"limits set main/script/f/demo/hello --limit 3 --window 10m",
+			fixtures{"PUT concurrency_groups/override/main%2Fscript%2Ff%2Fdemo%2Fhello": "group_override"},
+		},
+		"limits_prune": {"limits prune k", fixtures{"DELETE concurrency_groups/prune/k": "409 2 jobs of it run; cancel them or wait"}},
+		"limits_plan":  {"limits plan --limit 10 --window 60 --from end --jobs 300 --duration 2s", fixtures{}},
+		"help":         {"", fixtures{}},
+		"help_run":     {"run --help", fixtures{}},
+		"help_server":  {"server --help", fixtures{}},
+		"help_set":     {"limits set --help", fixtures{}},
+		"run_no_path":  {"run", fixtures{}},
+		"run_no_token": {"run f/demo/hello", fixtures{"POST w/main/jobs/run/bulk": "401 a token is needed"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			srv := httptest.NewServer(tt.answers)
+			defer srv.Close()
+			a, out := terminal(nil)
+			args := strings.Fields(tt.args)
+			if len(args) > 1 && !strings.Contains(tt.args, "--help") && name != "run_no_path" {
+				args = append(args, "--url", srv.URL)
+			}
+			status := a.run(context.Background(), args)
+			got := fmt.Sprintf("$ sluice %s\n%s[exit status %d]\n", tt.args, out, status)
+			compare(t, filepath.Join("testdata", "golden", name+".txt"), got)
+			if strings.Contains(tt.args, "--json") {
+				return
+			}
+			for _, line := range strings.Split(out.String(), "\n") {
+				if textWidth(line) > 80 {
+					t.Errorf("wider than 80 columns: %q", line)
+				}
+				if strings.TrimRight(line, " ") != line {
+					t.Errorf("white space at the end of %q", line)
+				}
+				if strings.ContainsAny(line, "\x1b\u202e") {
+					t.Errorf("something that a terminal would obey: %q", line)
+				}
+			}
+		})
+	}
+}
+
+func compare(t *testing.T, file, got string) {
+	t.Helper()
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; run go test ./cmd/sluice -rewrite and look at the change.\ngot:\n%s\nwant:\n%s", file, got, want)
+	}
+}

@@ -1,0 +1,169 @@
+// Command sluice is the job server, its worker, and the command line that
+// speaks to it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"sluice"
+	"sluice/internal/worker/supervisor"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+const helpWidth = 80
+
+// cli is everything that can be said on the command line.
+type cli struct {
+	Server       serverCmd  `cmd:"" help:"Run a server with an embedded worker."`
+	Push         pushCmd    `cmd:"" help:"Save the scripts of a folder on the server."`
+	Run          runCmd     `cmd:"" help:"Run a script."`
+	Jobs         jobsCmd    `cmd:"" help:"Look at jobs, and cancel them."`
+	Limits       limitsCmd  `cmd:"" help:"Look at concurrency limits, and change them."`
+	DemoAPI      demoAPICmd `cmd:"" name:"demo-api" help:"Run an HTTP server that refuses calls beyond a rate."`
+	CheckHistory historyCmd `cmd:"" name:"check-history" help:"Prove from the record that no limit was ever exceeded."`
+	Version      versionCmd `cmd:"" help:"Print the version."`
+}
+
+// app is what a command gets from the world around it.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	env      func(string) string
+	now      func() time.Time
+	zone     *time.Location
+	width    int  // columns of a table; 0: as many as it needs
+	live     bool // err is a terminal: progress may be drawn on it
+	tty      bool // out is a terminal: it is kept safe from what jobs print
+	self     string
+}
+
+func main() {
+	supervisor.Main() // first: a job's supervisor is this program again
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // from now on a second signal ends the program at once
+	}()
+	a := &app{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		env: os.Getenv, now: time.Now, zone: time.Local,
+		width: columns(os.Stdout, os.Getenv("COLUMNS")),
+		live:  isTerminal(os.Stderr),
+		tty:   isTerminal(os.Stdout),
+		self:  self(os.Args[0]),
+	}
+	os.Exit(a.run(ctx, os.Args[1:]))
+}
+
+// self returns the name by which this program was called, as it may be typed again.
+func self(name string) string {
+	if filepath.IsAbs(name) {
+		return "sluice"
+	}
+	return name
+}
+
+// run carries out one command line and returns its exit status.
+func (a *app) run(ctx context.Context, args []string) int {
+	err := a.dispatch(ctx, args)
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
+	if err != nil {
+		a.complain(err)
+	}
+	return exitStatus(err)
+}
+
+// leave carries an exit status out of the parser, which has printed its help.
+type leave int
+
+func (a *app) dispatch(ctx context.Context, args []string) (err error) {
+	defer func() {
+		switch left := recover().(type) {
+		case nil:
+		case leave:
+			if left != 0 {
+				err = errUsage
+			}
+		default:
+			panic(left)
+		}
+	}()
+	var c cli
+	parser, err := kong.New(
+		&c,
+		kong.Name("sluice"),
+		kong.Description(about),
+		kong.Writers(a.out, a.err),
+		kong.Exit(func(status int) { panic(leave(status)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: helpWidth}),
+		kong.Bind(a),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Vars{"default_url": defaultURL},
+	)
+	if err != nil {
+		return fmt.Errorf("read the definition of the commands: %w", err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return usage(err)
+	}
+	return parsed.Run()
+}
+
+const about = `Sluice runs jobs as fast as their concurrency limits allow, and never faster.
+
+Start with "sluice server", then "sluice push examples" and "sluice run f/demo/hello --wait".
+
+Exit status: 0 done, 1 the job did not succeed (or check-history found something), 2 invalid input, 3 not found, 4 unauthorized, 5 forbidden, 6 conflict, 7 limited, 8 too large, 9 no server, 10 internal error, 130 interrupted.`
+
+// usage makes a message about a command line that says where help is.
+func usage(err error) error {
+	help := "sluice --help"
+	if p := (*kong.ParseError)(nil); errors.As(err, &p) && p.Context != nil {
+		if node := p.Context.Selected(); node != nil {
+			help = node.FullPath() + " --help"
+		}
+	}
+	return &sluice.Error{Code: sluice.CodeInvalid, Message: fmt.Sprintf("%s\n  Help: %s", err, help), Err: errUsage}
+}
+
+type versionCmd struct {
+	Remote bool `help:"Also ask the server for its version."`
+	remote
+}
+
+// Run prints the version.
+func (v *versionCmd) Run(ctx context.Context, a *app) error {
+	fmt.Fprintf(a.out, "sluice %s\n", version)
+	if !v.Remote {
+		return nil
+	}
+	c, err := v.connect(a)
+	if err != nil {
+		return err
+	}
+	said, err := c.Version(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "server %s\n", clean(strings.TrimSpace(said)))
+	return nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"sluice"
+	"sluice/internal/engine"
+)
+
+// The scripts of the folder examples at the root; a test keeps the two alike.
+//
+//go:embed all:examples
+var embedded embed.FS
+
+// seed saves the examples that are not there yet and returns how many. A
+// script that exists, in whatever version, stays as it is.
+func seed(ctx context.Context, e *engine.Engine) (int, error) {
+	root, err := fs.Sub(embedded, "examples")
+	if err != nil {
+		return 0, fmt.Errorf("open the examples: %w", err)
+	}
+	found, _, err := findScripts(root)
+	if err != nil {
+		return 0, err
+	}
+	saved := 0
+	for _, name := range found {
+		_, err := e.Script(ctx, mainWorkspace, strings.TrimSuffix(name, scriptExt))
+		if err == nil {
+			continue
+		}
+		if sluice.CodeOf(err) != sluice.CodeNotFound {
+			return saved, fmt.Errorf("look for the example %s: %w", name, err)
+		}
+		body, err := readScript(root, name)
+		if err != nil {
+			return saved, err
+		}
+		data, err := json.Marshal(body)
+		if err != nil {
+			return saved, fmt.Errorf("make JSON of the example %s: %w", name, err)
+		}
+		if _, err := e.SaveScript(ctx, mainWorkspace, engine.NewScript{Body: data, CreatedBy: "admin"}); err != nil {
+			return saved, fmt.Errorf("save the example %s: %w", name, err)
+		}
+		saved++
+	}
+	return saved, nil
+}

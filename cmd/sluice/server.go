@@ -1,0 +1,323 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice"
+	"sluice/internal/engine"
+	"sluice/internal/httpapi"
+	"sluice/internal/store"
+	"sluice/internal/store/sqlite"
+	"sluice/internal/worker"
+)
+
+const (
+	sqlitePrefix = "sqlite:"
+	databaseFile = "sluice.db"
+	httpGrace    = 2 * time.Second // for requests under way when the server stops
+	closeGrace   = 5 * time.Second // for the last words to the database
+)
+
+type serverCmd struct {
+	Addr      string        `help:"Address to listen on; port 0 takes a free one." default:"127.0.0.1:8000" env:"SLUICE_ADDR"`
+	Data      string        `help:"Folder for the token, the database and what jobs work on." default:"./data" env:"SLUICE_DATA"`
+	Database  string        `help:"Database, as sqlite:PATH; else sluice.db in the data folder." env:"SLUICE_DATABASE" placeholder:"sqlite:PATH"`
+	Workers   int           `help:"Places for jobs of the worker inside the server; 0: no worker." default:"4" env:"SLUICE_WORKERS"`
+	Tags      []string      `help:"Tags that this worker serves." default:"bash" env:"SLUICE_TAGS"`
+	Token     string        `help:"The administrator's token; else the one in the data folder, made at the first start." env:"SLUICE_TOKEN,SUPERADMIN_SECRET"`
+	Seed      bool          `help:"Save the example scripts that are not there yet." env:"SLUICE_SEED"`
+	Grace     time.Duration `help:"How long running jobs may go on when the server is stopped." default:"10s" env:"SLUICE_GRACE"`
+	Retention time.Duration `help:"How long ended jobs and their logs are kept." default:"720h" env:"SLUICE_RETENTION"`
+	StopAfter time.Duration `help:"A worker that is out of touch so long ends its jobs." default:"60s" env:"SLUICE_STOP_AFTER"`
+	LostAfter time.Duration `help:"A worker that was silent so long is given up, and its jobs run again." default:"75s" env:"SLUICE_LOST_AFTER"`
+	KillGrace time.Duration `help:"Time between TERM and KILL." default:"5s" hidden:""`
+	// LostMargin is what must lie between a worker's own stop and its loss; only tests shorten it.
+	LostMargin time.Duration `default:"5s" hidden:""`
+	LogLevel   string        `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"SLUICE_LOG_LEVEL"`
+	LogFormat  string        `help:"text or json." default:"text" enum:"text,json" env:"SLUICE_LOG_FORMAT"`
+}
+
+// server is a running server: its parts, in the order in which they are made.
+type server struct {
+	cmd      *serverCmd
+	log      *slog.Logger
+	listener net.Listener
+	token    string
+	name     string // of this server process
+	store    store.Store
+	engine   *engine.Engine
+	lock     *instanceLock
+	worker   *worker.Worker // nil without places
+	api      *httpapi.API
+}
+
+// Run serves until it is interrupted, then lets running jobs end.
+func (s *serverCmd) Run(ctx context.Context, a *app) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	v := &server{cmd: s, log: s.logger(a)}
+	defer v.close()
+	if err := v.open(ctx); err != nil {
+		return err
+	}
+	return v.run(ctx, a)
+}
+
+func (s *serverCmd) check() error {
+	const mostPlaces = 10_000
+	switch {
+	case s.Workers < 0 || s.Workers > mostPlaces:
+		return sluice.Invalid("--workers", "must be from 0 to %s", grouped(mostPlaces))
+	case s.Workers > 0 && len(s.Tags) == 0:
+		return sluice.Invalid("--tags", "must name at least one tag")
+	case s.Grace < 0:
+		return sluice.Invalid("--grace", "must not be negative")
+	case s.Database != "" && (!strings.HasPrefix(s.Database, sqlitePrefix) || s.Database == sqlitePrefix):
+		return sluice.Invalid("--database", "must be %sPATH", sqlitePrefix)
+	}
+	return nil
+}
+
+func (s *serverCmd) databasePath() string {
+	if s.Database == "" {
+		return filepath.Join(s.Data, databaseFile)
+	}
+	return strings.TrimPrefix(s.Database, sqlitePrefix)
+}
+
+func (s *serverCmd) logger(a *app) *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(s.LogLevel)) != nil {
+		level = slog.LevelInfo // the flag's enum lets nothing else through
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, options))
+	}
+	return slog.New(slog.NewTextHandler(a.err, options))
+}
+
+// open makes the parts. What it has made when it fails, close ends.
+func (v *server) open(ctx context.Context) error {
+	s := v.cmd
+	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+		return &sluice.Error{Code: sluice.CodeInvalid, Field: "--data", Message: "the folder cannot be made: " + plainCause(err), Err: err}
+	}
+	var err error
+	if v.token, err = keepToken(filepath.Join(s.Data, tokenFile), s.Token); err != nil {
+		return err
+	}
+	if v.listener, err = listen(ctx, s.Addr); err != nil {
+		return err
+	}
+	database, err := sqlite.Open(ctx, s.databasePath(), sqlite.Options{Logger: v.log})
+	if err != nil {
+		return err
+	}
+	v.store = database
+	v.engine, err = engine.New(ctx, v.store, engine.Options{
+		StopAfter: s.StopAfter, LostAfter: s.LostAfter, Retention: s.Retention, Logger: v.log,
+		KillGrace: s.KillGrace, Margin: s.LostMargin,
+	})
+	if err != nil {
+		return err
+	}
+	if err := v.prepare(ctx); err != nil {
+		return err
+	}
+	v.name = instanceName()
+	if v.lock, err = lockInstance(filepath.Join(s.Data, "instances"), v.name); err != nil {
+		return err
+	}
+	if s.Workers > 0 {
+		if v.worker, err = worker.New(v.workerConfig()); err != nil {
+			return err
+		}
+	}
+	v.api, err = httpapi.New(httpapi.Options{
+		Engine: v.engine, Token: v.token, Version: version, BaseURL: v.url(), Logger: v.log, Instance: v.name,
+	})
+	return err
+}
+
+// url returns the address under which this machine reaches the server.
+func (v *server) url() string {
+	host, port, err := net.SplitHostPort(v.listener.Addr().String())
+	if err != nil {
+		return "http://" + v.listener.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// jobsFolder is where the jobs of a server process work.
+func (v *server) jobsFolder(instance string) string {
+	return filepath.Join(v.cmd.Data, "jobs", instance)
+}
+
+func (v *server) workerConfig() worker.Config {
+	s := v.cmd
+	return worker.Config{
+		Name: v.name, Instance: v.name, Version: version, Tags: s.Tags, Places: s.Workers, Dir: v.jobsFolder(v.name),
+		Source: v.engine, BaseURL: v.url(), StopAfter: s.StopAfter, KillGrace: s.KillGrace,
+		InstanceLock: v.lock.file, Logger: v.log,
+	}
+}
+
+// prepare makes the workspace and, if asked to, the examples in it.
+func (v *server) prepare(ctx context.Context) error {
+	err := v.engine.CreateWorkspace(ctx, store.Workspace{ID: mainWorkspace, Name: mainWorkspace, Owner: adminEmail})
+	if err != nil && sluice.CodeOf(err) != sluice.CodeConflict {
+		return fmt.Errorf("make the workspace %s: %w", mainWorkspace, err)
+	}
+	if !v.cmd.Seed {
+		return nil
+	}
+	n, err := seed(ctx, v.engine)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		v.log.Info("saved the examples", "scripts", n)
+	}
+	return nil
+}
+
+// run lets the parts work until ctx ends or one of them fails, and stops them
+// in order: first the calls from outside, then the jobs, then the engine.
+func (v *server) run(ctx context.Context, a *app) error {
+	base := context.WithoutCancel(ctx)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	engineCtx, stopEngine := context.WithCancel(base)
+	defer stopEngine()
+	var parts sync.WaitGroup
+	parts.Go(func() {
+		if err := v.engine.Run(engineCtx); engineCtx.Err() == nil {
+			fail(fmt.Errorf("run the engine: it ended: %w", err))
+		}
+	})
+	parts.Go(func() { v.lock.recover(engineCtx, v.bury, v.log) })
+	drain := v.startWorker(base, fail)
+
+	v.banner(a)
+	err := serve(ctx, httpapi.NewServer(v.cmd.Addr, v.api), v.listener, httpGrace)
+	v.log.Info("stopping; a second signal ends all at once", "grace", v.cmd.Grace)
+	drain()
+	stopEngine()
+	parts.Wait()
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	v.log.Info("stopped")
+	return err
+}
+
+// startWorker lets the worker run and returns what ends it: it lets running
+// jobs go on for the grace, and waits until all is reported.
+func (v *server) startWorker(ctx context.Context, fail context.CancelCauseFunc) (drain func()) {
+	if v.worker == nil {
+		return func() {}
+	}
+	var stopping atomic.Bool
+	over := make(chan error, 1)
+	go func() {
+		err := v.worker.Run(ctx)
+		if !stopping.Load() {
+			fail(fmt.Errorf("run the worker: it ended: %w", err))
+		}
+		over <- err
+	}()
+	return func() {
+		stopping.Store(true)
+		patience, cancel := context.WithTimeout(ctx, v.cmd.Grace)
+		defer cancel()
+		if err := v.worker.Drain(patience); err != nil {
+			v.log.Warn("not every job had ended by itself", "reason", err)
+		}
+		if err := <-over; err != nil {
+			v.log.Error("stop the worker", "error", err)
+			return // its processes may live: others will see by the lock when they do not
+		}
+		last, done := context.WithTimeout(ctx, closeGrace)
+		defer done()
+		if err := v.engine.InstanceGone(last, v.name); err != nil {
+			v.log.Warn("sign the worker off", "error", err)
+		}
+		v.removeJobs(v.name)
+	}
+}
+
+// bury gives up what a dead server held, and removes what its jobs left.
+func (v *server) bury(ctx context.Context, instance string) error {
+	if err := v.engine.InstanceGone(ctx, instance); err != nil {
+		return err
+	}
+	v.removeJobs(instance)
+	return nil
+}
+
+func (v *server) removeJobs(instance string) {
+	if err := os.RemoveAll(v.jobsFolder(instance)); err != nil {
+		v.log.Warn("remove the folder of jobs", "instance", instance, "error", err)
+	}
+}
+
+// close ends what is open.
+func (v *server) close() {
+	if v.lock != nil {
+		v.lock.release()
+	}
+	if v.store != nil {
+		if err := v.store.Close(); err != nil {
+			v.log.Error("close the database", "error", err)
+		}
+	}
+	if v.listener != nil {
+		v.listener.Close()
+	}
+}
+
+// keepToken returns the administrator's token and keeps it in a file that only
+// the owner may read: the one given, else the one in the file, else a new one.
+func keepToken(path, given string) (string, error) {
+	given = strings.TrimSpace(given)
+	kept := readToken(path)
+	if given == "" && kept != "" {
+		return kept, os.Chmod(path, 0o600)
+	}
+	if given == "" {
+		var b [32]byte
+		rand.Read(b[:]) // never fails
+		given = hex.EncodeToString(b[:])
+	}
+	if given == kept {
+		return kept, os.Chmod(path, 0o600)
+	}
+	if strings.ContainsAny(given, " \t\r\n") {
+		return "", sluice.Invalid("--token", "must not hold white space")
+	}
+	temp := path + ".new"
+	if err := os.WriteFile(temp, []byte(given+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep the token: %w", err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return "", fmt.Errorf("keep the token: %w", err)
+	}
+	return given, nil
+}

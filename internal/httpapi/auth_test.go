@@ -1,0 +1,164 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice"
+)
+
+// document reads the served OpenAPI document: methods by path, and what is
+// said about each.
+func (r *rig) document() map[string]map[string]struct {
+	OperationID string
+	Security    *[]map[string][]string
+	Summary     string
+} {
+	r.t.Helper()
+	var doc struct {
+		Paths map[string]map[string]struct {
+			OperationID string
+			Security    *[]map[string][]string
+			Summary     string
+		}
+	}
+	if err := json.Unmarshal([]byte(r.ok(200, "GET", "/openapi.json", "")), &doc); err != nil {
+		r.t.Fatal(err)
+	}
+	return doc.Paths
+}
+
+func TestDocumentListsEveryRoute(t *testing.T) {
+	r := newRig(t)
+	var documented, served []string
+	ids := map[string]string{}
+	for path, methods := range r.document() {
+		for method, op := range methods {
+			route := strings.ToUpper(method) + " " + path
+			documented = append(documented, route)
+			if op.OperationID == "" || op.Summary == "" || ids[op.OperationID] != "" {
+				t.Errorf("%s: operation id %q (also of %s) and summary %q", route, op.OperationID, ids[op.OperationID], op.Summary)
+			}
+			ids[op.OperationID] = route
+		}
+	}
+	for _, p := range r.api.router.patterns {
+		served = append(served, strings.TrimSuffix(strings.ReplaceAll(p, "...}", "}"), "{$}"))
+	}
+	slices.Sort(documented)
+	slices.Sort(served)
+	if !slices.Equal(documented, served) {
+		t.Errorf("documented and served differ:\n%v\n%v", documented, served)
+	}
+}
+
+// TestEveryRouteAsksForTheToken walks the document.
+func TestEveryRouteAsksForTheToken(t *testing.T) {
+	r := newRig(t)
+	public := 0
+	for path, methods := range r.document() {
+		for method, op := range methods {
+			url := regexp.MustCompile(`\{[a-z_]+\}`).ReplaceAllString(path, "x")
+			documented := op.Security != nil
+			if documented != publicPaths[path] {
+				t.Errorf("%s %s: documented as public: %v, is public: %v", method, path, documented, publicPaths[path])
+			}
+			if documented {
+				public++
+				if got := r.raw(strings.ToUpper(method), url, ""); got.status != 200 {
+					t.Errorf("%s %s without a token: %d", method, url, got.status)
+				}
+				continue
+			}
+			for _, headers := range [][]string{nil, {"Authorization", "Bearer wrong"}, {"Authorization", "Basic " + testToken}, {"Cookie", "token=wrong"}, {"Authorization", "Bearer " + testToken + "x"}} {
+				got := r.raw(strings.ToUpper(method), url, "{}", headers...)
+				if got.status != http.StatusUnauthorized || got.mime != textMime || !strings.Contains(got.body, "token") {
+					t.Errorf("%s %s with %v: %d %s %s", method, url, headers, got.status, got.mime, got.body)
+				}
+			}
+		}
+	}
+	if public != len(publicPaths) {
+		t.Errorf("%d public operations, want %d", public, len(publicPaths))
+	}
+	for _, p := range []string{"/nothing", "/api/nothing", "/favicon.ico"} {
+		if got := r.raw("GET", p, ""); got.status != 401 {
+			t.Errorf("%s without a token: %d", p, got.status)
+		}
+	}
+}
+
+func TestTokenSources(t *testing.T) {
+	r := newRig(t)
+	for _, tc := range []struct {
+		name    string
+		query   string
+		headers []string
+		want    int
+	}{
+		{"bearer", "", []string{"Authorization", "Bearer " + testToken}, 200},
+		{"bearer with blanks", "", []string{"Authorization", "bearer   " + testToken + " "}, 200},
+		{"cookie", "", []string{"Cookie", "a=b; token=" + testToken}, 200},
+		{"query", "?token=" + testToken, nil, 200},
+		{"the header wins", "?token=" + testToken, []string{"Authorization", "Bearer x"}, 401},
+		{"cookie from our own page", "", []string{"Cookie", "token=" + testToken, "Sec-Fetch-Site", "same-origin"}, 200},
+		{"cookie from another site", "", []string{"Cookie", "token=" + testToken, "Sec-Fetch-Site", "cross-site"}, 403},
+		{"bearer from another site", "", []string{"Authorization", "Bearer " + testToken, "Sec-Fetch-Site", "cross-site"}, 200},
+	} {
+		if got := r.raw("GET", "/api/users/whoami"+tc.query, "", tc.headers...); got.status != tc.want {
+			t.Errorf("%s: %d, want %d: %s", tc.name, got.status, tc.want, got.body)
+		}
+	}
+	got := r.raw("POST", "/api/workspaces/exists", `{"id":"main"}`, "Cookie", "token="+testToken, "Origin", "https://evil.example")
+	if got.status != 403 {
+		t.Errorf("a form of another site: %d", got.status)
+	}
+}
+
+func TestPageShowsNoDataToNobody(t *testing.T) {
+	s := newScene(t)
+	got := s.raw("GET", "/", "")
+	if got.status != 200 || got.mime != contentHTML || strings.Contains(got.body, "<dt>") || strings.Contains(got.body, "on here") {
+		t.Errorf("%d %s %s", got.status, got.mime, got.body)
+	}
+	csp := got.header.Get("Content-Security-Policy")
+	if !strings.HasPrefix(csp, "default-src 'none'; style-src 'sha256-") || strings.Contains(csp, "unsafe") {
+		t.Errorf("policy %q", csp)
+	}
+	if regexp.MustCompile(`(?i)(src|href)="https?:|<script|style="`).MatchString(got.body) {
+		t.Errorf("the page loads something, or breaks its own policy: %s", got.body)
+	}
+	if s.raw("POST", "/", "").status == 200 {
+		t.Error("the page takes a POST")
+	}
+}
+
+func TestNewNeedsEngineAndToken(t *testing.T) {
+	r := newRig(t)
+	for _, o := range []Options{{Engine: r.e}, {Engine: r.e, Token: "  "}, {Token: "x"}} {
+		if _, err := New(o); sluice.CodeOf(err) != sluice.CodeInvalid {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestNothingSecretIsLogged sends secrets every way there is.
+func TestNothingSecretIsLogged(t *testing.T) {
+	r := newRig(t)
+	r.script("f/a", "")
+	r.raw("GET", "/api/users/whoami?token="+testToken, "")
+	r.raw("GET", "/api/users/whoami", "", "Authorization", "Bearer hunter2")
+	r.do("POST", "/api/w/main/jobs/run/p/f/a?priority=x", `{"password":"hunter2"}`)
+	r.do("POST", "/api/w/main/jobs/run/p/f/a", `{"password":"hunter2"`)
+	r.do("POST", "/api/w/main/jobs/run/preview", `{"content":"hunter2","language":7}`)
+	if got := r.do("POST", "/api/w/main/jobs/run/preview", `{"content":7,"language":"hunter2"}`); strings.Contains(got.body, "hunter2") {
+		t.Errorf("an error repeats what was sent: %s", got.body)
+	}
+	if log := r.log.String(); strings.Contains(log, "hunter2") || strings.Contains(log, testToken) {
+		t.Errorf("the log holds a secret: %s", log)
+	}
+}

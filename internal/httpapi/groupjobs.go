@@ -1,0 +1,75 @@
+package httpapi
+
+import (
+	"context"
+
+	"sluice"
+	"sluice/internal/store"
+)
+
+const mostRows = 10_000
+
+type extendedIn struct {
+	WorkspaceRef
+	JobQuery
+	KeyFilter
+	RowLimit int `query:"row_limit" minimum:"1" maximum:"10000" default:"1000" doc:"Jobs at most"`
+}
+
+type extendedJSON struct {
+	Jobs     []jobJSON      `json:"jobs"`
+	Obscured []obscuredJSON `json:"obscured_jobs"`
+	Omitted  bool           `json:"omitted_obscured_jobs,omitempty" doc:"Obscured jobs were left out, because a filter is set"`
+}
+
+// listGroupJobs lists the jobs of a group, whose key is global: those of other
+// workspaces are shown as the caller may see them, but count.
+func (a *API) listGroupJobs(ctx context.Context, in *extendedIn) (extendedJSON, error) {
+	out := extendedJSON{Jobs: []jobJSON{}, Obscured: []obscuredJSON{}}
+	f, none, err := in.selected(in.Workspace)
+	if err != nil || none {
+		return out, err
+	}
+	c, home := callerOf(ctx), in.Workspace
+	f.Key = in.key
+	if f.Key != nil {
+		f.Workspace = ""
+	}
+	usual := in.RowLimit
+	f.Offset, f.Limit = in.window(usual, min(in.RowLimit, mostRows))
+	out.Omitted = in.Key() && in.filtered() && !c.SuperAdmin
+	if out.Omitted {
+		f.Workspace = home // nothing can be inferred from filtering what is hidden
+	}
+	jobs, err := a.e.Jobs(ctx, f)
+	for _, j := range jobs {
+		out.add(j, c, home)
+	}
+	return out, err
+}
+
+func (e *extendedJSON) add(j *sluice.Job, c caller, home string) {
+	if c.sees(home, j.Workspace) {
+		e.Jobs = append(e.Jobs, jobForm(j))
+		return
+	}
+	e.Obscured = append(e.Obscured, obscure(j))
+}
+
+// Key reports whether a group is asked for.
+func (in *KeyFilter) Key() bool { return in.key != nil }
+
+// filtered reports whether the query selects by more than the state of jobs.
+func (q *JobQuery) filtered() bool {
+	f, _, err := q.selected("")
+	if err != nil {
+		return true
+	}
+	return f.PathExact != "" || f.PathStart != "" || f.Hash != "" || f.Tag != "" || f.CreatedBy != "" || f.NoParent ||
+		f.ParentJob != "" || f.Worker != "" || f.Kinds != nil || f.Outcomes != nil || anyInstant(f)
+}
+
+func anyInstant(f store.JobFilter) bool {
+	return !f.CreatedAfter.IsZero() || !f.CreatedBefore.IsZero() || !f.StartedAfter.IsZero() || !f.StartedBefore.IsZero() ||
+		!f.CompletedAfter.IsZero() || !f.CompletedBefore.IsZero()
+}

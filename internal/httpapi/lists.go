@@ -1,0 +1,310 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice"
+	"sluice/internal/store"
+)
+
+const (
+	listPiece      = 200     // jobs read at once: a list is written while it is read
+	defaultPerPage = 30      // jobs/list and the like
+	mostPerPage    = 100_000 // Windmill's command line asks for so many
+)
+
+// Paging are the parameters of a page of a list. Pages count from 1; page 0 is
+// page 1.
+type Paging struct {
+	Page    int `query:"page" minimum:"0" maximum:"1000000000" doc:"From 1; 0 is 1"`
+	PerPage int `query:"per_page" minimum:"0" maximum:"100000" doc:"Entries of a page"`
+}
+
+// window returns where the page begins and how many entries it has.
+func (p Paging) window(usual, most int) (offset, limit int) {
+	limit = p.PerPage
+	if limit == 0 {
+		limit = usual
+	}
+	limit = min(limit, most)
+	return (max(p.Page, 1) - 1) * limit, limit
+}
+
+func (p Paging) skipsFirst() bool { return p.Page > 1 }
+
+// JobQuery are the parameters that select jobs.
+type JobQuery struct {
+	Paging
+	AllWorkspaces          bool           `query:"all_workspaces" doc:"In the workspace admins: jobs of all workspaces"`
+	CreatedBy              string         `query:"created_by"`
+	ParentJob              string         `query:"parent_job"`
+	PathExact              string         `query:"script_path_exact"`
+	PathStart              string         `query:"script_path_start"`
+	Hash                   string         `query:"script_hash"`
+	Worker                 string         `query:"worker"`
+	Tag                    string         `query:"tag"`
+	JobKinds               string         `query:"job_kinds" doc:"Separated by commas; a leading ! means all others"`
+	Running                optional[bool] `query:"running"`
+	Success                optional[bool] `query:"success"`
+	HasNullParent          bool           `query:"has_null_parent"`
+	ScheduledForBeforeNow  bool           `query:"scheduled_for_before_now"`
+	CreatedBefore          time.Time      `query:"created_before"`
+	CreatedAfter           time.Time      `query:"created_after"`
+	CreatedBeforeQueue     time.Time      `query:"created_before_queue"`
+	CreatedAfterQueue      time.Time      `query:"created_after_queue"`
+	StartedBefore          time.Time      `query:"started_before"`
+	StartedAfter           time.Time      `query:"started_after"`
+	CreatedOrStartedBefore time.Time      `query:"created_or_started_before"`
+	CreatedOrStartedAfter  time.Time      `query:"created_or_started_after"`
+	CompletedBefore        time.Time      `query:"completed_before"`
+	CompletedAfter         time.Time      `query:"completed_after"`
+	OrderDesc              optional[bool] `query:"order_desc" doc:"Newest first; true if left out"`
+	// What no job has yet: a filter that asks for it finds nothing.
+	Label        string `query:"label"`
+	SchedulePath string `query:"schedule_path"`
+	TriggerKind  string `query:"trigger_kind"`
+	Suspended    bool   `query:"suspended"`
+	IsFlowStep   bool   `query:"is_flow_step"`
+	IsSkipped    bool   `query:"is_skipped"`
+	// What cannot be searched yet.
+	Args   string `query:"args"`
+	Result string `query:"result"`
+}
+
+// selected makes a filter. none means that no job can match.
+func (q *JobQuery) selected(workspace string) (f store.JobFilter, none bool, err error) {
+	switch {
+	case q.AllWorkspaces && workspace != adminsID:
+		return f, false, sluice.Invalid("all_workspaces", "ask it in the workspace %q", adminsID)
+	case q.Args != "":
+		return f, false, sluice.Invalid("args", "jobs cannot be searched by their arguments yet")
+	case q.Result != "":
+		return f, false, sluice.Invalid("result", "jobs cannot be searched by their results yet")
+	case q.Success.Set && q.Running.Set && q.Running.Value:
+		return f, false, sluice.Invalid("success", "a job that runs has neither succeeded nor failed; leave success or running out")
+	}
+	f = store.JobFilter{
+		Workspace: workspace, PathExact: q.PathExact, PathStart: q.PathStart, Hash: strings.ToLower(q.Hash), Tag: q.Tag,
+		CreatedBy: q.CreatedBy, NoParent: q.HasNullParent, Worker: q.Worker,
+		CreatedAfter: latest(q.CreatedAfter, q.CreatedAfterQueue, q.CreatedOrStartedAfter), CreatedBefore: earliest(q.CreatedBefore, q.CreatedBeforeQueue, q.CreatedOrStartedBefore),
+		StartedAfter: q.StartedAfter, StartedBefore: q.StartedBefore,
+		CompletedAfter: q.CompletedAfter, CompletedBefore: q.CompletedBefore,
+		OldestFirst: q.OrderDesc.Set && !q.OrderDesc.Value,
+	}
+	if q.AllWorkspaces {
+		f.Workspace = ""
+	}
+	if q.ParentJob != "" {
+		if f.ParentJob, err = canonicalID("parent_job", q.ParentJob); err != nil {
+			return f, false, err
+		}
+	}
+	none = q.Label != "" || q.SchedulePath != "" || q.TriggerKind != "" || q.Suspended || q.IsFlowStep || q.IsSkipped
+	f.States = q.states()
+	if f.Kinds = kindsOf(q.JobKinds); f.Kinds != nil && len(f.Kinds) == 0 || len(f.States) == 0 {
+		none = true
+	}
+	if q.Success.Set {
+		f.Outcomes = []sluice.Outcome{sluice.OutcomeFailure, sluice.OutcomeCanceled}
+		if q.Success.Value {
+			f.Outcomes = []sluice.Outcome{sluice.OutcomeSuccess}
+		}
+	}
+	return f, none, nil
+}
+
+// states returns the states that the query leaves.
+func (q *JobQuery) states() []sluice.State {
+	states := []sluice.State{sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning, sluice.StateCompleted}
+	drop := func(gone ...sluice.State) {
+		states = slices.DeleteFunc(states, func(s sluice.State) bool { return slices.Contains(gone, s) })
+	}
+	if q.Running.Set && q.Running.Value {
+		drop(sluice.StateScheduled, sluice.StateQueued, sluice.StateCompleted)
+	} else if q.Running.Set {
+		drop(sluice.StateRunning)
+	}
+	if q.ScheduledForBeforeNow {
+		drop(sluice.StateScheduled)
+	}
+	if q.Success.Set || !q.CompletedAfter.IsZero() || !q.CompletedBefore.IsZero() {
+		drop(sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning)
+	}
+	return states
+}
+
+// kindsOf reads job_kinds: nil means all, an empty list none that we have.
+func kindsOf(s string) []sluice.Kind {
+	if s == "" {
+		return nil
+	}
+	names, negated := strings.CutPrefix(s, "!")
+	asked := splitList(names)
+	out := []sluice.Kind{}
+	for _, k := range []sluice.Kind{sluice.KindScript, sluice.KindPreview} {
+		if slices.Contains(asked, string(k)) != negated {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+func latest(ts ...time.Time) (t time.Time) {
+	for _, u := range ts {
+		if u.After(t) {
+			t = u
+		}
+	}
+	return t
+}
+
+func earliest(ts ...time.Time) (t time.Time) {
+	for _, u := range ts {
+		if !u.IsZero() && (t.IsZero() || u.Before(t)) {
+			t = u
+		}
+	}
+	return t
+}
+
+// within keeps the states of a filter that are in those given.
+func within(f *store.JobFilter, states ...sluice.State) (none bool) {
+	f.States = slices.DeleteFunc(f.States, func(s sluice.State) bool { return !slices.Contains(states, s) })
+	return len(f.States) == 0
+}
+
+type listIn struct {
+	WorkspaceRef
+	JobQuery
+}
+
+var (
+	queueStates = []sluice.State{sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning}
+	allStates   = []sluice.State{sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning, sluice.StateCompleted}
+)
+
+// addLists registers lists and counts of jobs.
+func (a *API) addLists() {
+	jobs := a.listSchema("Job", jobJSON{})
+	ids := &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString, Format: "uuid"}}
+	list := func(route, id, summary string, usual int, states ...sluice.State) {
+		addRaw(a, route, id, summary, contentJSON, jobs, func(ctx context.Context, in *listIn) (func(huma.Context), error) {
+			f, none, err := in.selected(in.Workspace)
+			if err != nil {
+				return nil, err
+			}
+			return a.writeJobs(ctx, f, none || within(&f, states...), in.Paging, usual, func(j *sluice.Job) any { return jobForm(j) })
+		}, inAdmins)
+	}
+	list("GET /api/w/{workspace}/jobs/list", "listJobs", "Jobs in any state, newest first, without arguments and results", defaultPerPage, allStates...)
+	list("GET /api/w/{workspace}/jobs/queue/list", "listQueue", "Jobs that have not ended, newest first", 1000, queueStates...)
+	list("GET /api/w/{workspace}/jobs/completed/list", "listCompletedJobs", "Jobs that have ended, newest first", 1000, sluice.StateCompleted)
+
+	uuids := func(route, id, summary string, states ...sluice.State) {
+		addRaw(a, route, id, summary, contentJSON, ids, func(ctx context.Context, in *idsIn) (func(huma.Context), error) {
+			f, none, err := in.selected(in.Workspace)
+			if err != nil {
+				return nil, err
+			}
+			f.Key = in.key
+			return a.writeJobs(ctx, f, none || within(&f, states...), in.Paging, 1000, func(j *sluice.Job) any { return j.ID })
+		}, inAdmins, keyParam)
+	}
+	uuids("GET /api/w/{workspace}/jobs/list_filtered_uuids", "listFilteredJobsUuids", "Ids of jobs in any state", allStates...)
+	uuids("GET /api/w/{workspace}/jobs/queue/list_filtered_uuids", "listFilteredQueueUuids", "Ids of jobs that have not ended", queueStates...)
+
+	count := func(route, id, summary string, states ...sluice.State) {
+		addJSON(a, route, id, summary, func(ctx context.Context, in *listIn) (queueCountJSON, error) {
+			f, none, err := in.selected(in.Workspace)
+			if err != nil || none || within(&f, states...) {
+				return queueCountJSON{}, err
+			}
+			n, err := a.e.CountJobs(ctx, f)
+			return queueCountJSON{DatabaseLength: n}, err
+		}, inAdmins)
+	}
+	count("GET /api/w/{workspace}/jobs/queue/count", "getQueueCount", "How many jobs are due and wait", sluice.StateQueued)
+	count("GET /api/w/{workspace}/jobs/completed/count", "getCompletedCount", "How many jobs have ended", sluice.StateCompleted)
+	addJSON(a, "GET /api/jobs/completed/count_by_tag", "countCompletedJobsByTag", "How many jobs ended lately, by tag", a.countByTag)
+}
+
+func (a *API) listSchema(hint string, of any) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeArray, Items: a.schemaOf(hint, of)}
+}
+
+type countByTagIn struct {
+	Horizon   int64  `query:"horizon_secs" minimum:"0" maximum:"315360000" default:"3600" doc:"Seconds to look back"`
+	Workspace string `query:"workspace_id"`
+}
+
+func (a *API) countByTag(ctx context.Context, in *countByTagIn) ([]tagCountJSON, error) {
+	byTag, err := a.e.CompletedByTag(ctx, in.Workspace, seconds(in.Horizon))
+	out := make([]tagCountJSON, 0, len(byTag))
+	for tag, n := range byTag {
+		out = append(out, tagCountJSON{Tag: tag, Count: n})
+	}
+	slices.SortFunc(out, func(x, y tagCountJSON) int {
+		if x.Count != y.Count {
+			return int(min(max(y.Count-x.Count, -1), 1))
+		}
+		return strings.Compare(x.Tag, y.Tag)
+	})
+	return out, err
+}
+
+// writeJobs returns what writes a list of jobs, reading it piece by piece, so
+// that a long list takes no more memory than a short one.
+func (a *API) writeJobs(ctx context.Context, f store.JobFilter, none bool, p Paging, usual int, form func(*sluice.Job) any) (func(huma.Context), error) {
+	var left int
+	f.Offset, left = p.window(usual, mostPerPage)
+	next := func() ([]*sluice.Job, error) {
+		f.Limit = min(left, listPiece)
+		if none || f.Limit == 0 {
+			return nil, nil
+		}
+		jobs, err := a.e.Jobs(ctx, f)
+		left -= len(jobs)
+		none = len(jobs) < f.Limit
+		if len(jobs) > 0 {
+			f.Offset, f.AfterSeq = 0, jobs[len(jobs)-1].Seq
+		}
+		return jobs, err
+	}
+	jobs, err := next() // before the status is sent
+	if err != nil {
+		return nil, err
+	}
+	return func(hc huma.Context) {
+		hc.SetHeader("Content-Type", contentJSON)
+		b := bufio.NewWriterSize(hc.BodyWriter(), writePiece)
+		_ = b.WriteByte('[') // the error of a writer shows at Flush
+		comma := false
+		for len(jobs) > 0 {
+			for _, j := range jobs {
+				if comma {
+					_ = b.WriteByte(',')
+				}
+				comma = true
+				text, err := marshal(form(j))
+				if err != nil {
+					a.breakOff(ctx, err)
+				}
+				_, _ = b.Write(text)
+			}
+			if b.Flush() != nil {
+				return
+			}
+			if jobs, err = next(); err != nil {
+				a.breakOff(ctx, err)
+			}
+		}
+		_ = b.WriteByte(']')
+		_ = b.Flush() // whoever left does not read it
+	}, nil
+}

@@ -1,0 +1,250 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice"
+	"sluice/internal/engine"
+	"sluice/internal/store"
+)
+
+// scriptDoc describes the fields of a script that mean something here. All
+// others are accepted, stored and given back.
+type scriptDoc struct {
+	Path                 string          `json:"path" required:"true" doc:"Such as f/folder/name"`
+	Content              string          `json:"content" required:"true"`
+	Language             string          `json:"language" required:"true" doc:"Such as bash"`
+	Summary              string          `json:"summary,omitempty"`
+	Description          string          `json:"description,omitempty"`
+	Kind                 string          `json:"kind,omitempty" doc:"script if left out"`
+	Lock                 *string         `json:"lock,omitempty" nullable:"true"`
+	Schema               json.RawMessage `json:"schema,omitempty" doc:"A JSON schema of the arguments, for people and forms"`
+	Tag                  *string         `json:"tag,omitempty" nullable:"true" doc:"Runs on workers that serve it; the language if left out"`
+	Priority             *int            `json:"priority,omitempty" nullable:"true" minimum:"-100" maximum:"100"`
+	Timeout              *float64        `json:"timeout,omitempty" nullable:"true" doc:"Seconds that a job may run"`
+	OnLimit              *string         `json:"on_concurrency_limit,omitempty" nullable:"true" enum:"queue,fail" doc:"Ours: what becomes of a job that finds no room when it is due"`
+	MaxWaitS             *float64        `json:"max_wait_s,omitempty" nullable:"true" minimum:"0" doc:"Ours: a job that has not started so long after it is due fails"`
+	MaxLostAttempts      *int            `json:"max_lost_attempts,omitempty" nullable:"true" minimum:"0" doc:"Ours: new attempts after a lost worker; 3 if left out"`
+	ApplyLimitsToWaiting bool            `json:"apply_limits_to_waiting,omitempty" doc:"Ours: jobs of this path that wait already take the new limit; their key stays"`
+	ParentHash           *string         `json:"parent_hash,omitempty" nullable:"true" doc:"Hash of the version that this one replaces"`
+	DeploymentMessage    *string         `json:"deployment_message,omitempty" nullable:"true"`
+	LimitFields
+}
+
+// scriptJSON is a script as it is shown: what was pushed, and what the server
+// knows beside it.
+type scriptJSON map[string]any
+
+// Schema describes the script.
+func (scriptJSON) Schema(r huma.Registry) *huma.Schema {
+	pushed := r.Schema(reflect.TypeFor[scriptDoc](), true, "")
+	known := r.Schema(reflect.TypeFor[scriptKnown](), true, "")
+	return &huma.Schema{AllOf: []*huma.Schema{pushed, known}}
+}
+
+// scriptKnown is what the server adds to what was pushed.
+type scriptKnown struct {
+	Workspace           string         `json:"workspace_id"`
+	Hash                string         `json:"hash" doc:"16 hex digits"`
+	ParentHashes        []string       `json:"parent_hashes" nullable:"true"`
+	CreatedBy           string         `json:"created_by"`
+	CreatedAt           time.Time      `json:"created_at"`
+	Archived            bool           `json:"archived"`
+	Deleted             bool           `json:"deleted"`
+	IsTemplate          bool           `json:"is_template"`
+	ExtraPerms          map[string]any `json:"extra_perms"`
+	Starred             bool           `json:"starred"`
+	HasPreprocessor     bool           `json:"has_preprocessor"`
+	WSErrorHandlerMuted bool           `json:"ws_error_handler_muted"`
+}
+
+// requestOnly are fields of a push that say how to save, not what.
+var requestOnly = []string{
+	"apply_limits_to_waiting", "auto_parent", "deployment_message", "parent_hash", "preserve_on_behalf_of",
+	"preserve_permissioned_as", "skip_draft_deletion", "skip_if_noop",
+}
+
+// scriptForm echoes a script as it was pushed. What was null is left out:
+// clients that compare take null for a difference.
+func scriptForm(s *store.Script, withContent bool) (scriptJSON, error) {
+	f := scriptJSON{
+		"summary": "", "description": "", "lock": "", "kind": "script", "is_template": false, "extra_perms": map[string]any{},
+		"starred": false, "has_preprocessor": false, "ws_error_handler_muted": false,
+	}
+	var pushed map[string]json.RawMessage
+	if len(s.Settings) > 0 {
+		if err := json.Unmarshal(s.Settings, &pushed); err != nil {
+			return nil, fmt.Errorf("read the settings of script %s: %w", s.Hash, err)
+		}
+	}
+	for name, v := range pushed {
+		if string(v) != "null" {
+			f[name] = v
+		}
+	}
+	for _, name := range requestOnly {
+		delete(f, name)
+	}
+	f["workspace_id"], f["hash"], f["path"] = s.Workspace, s.Hash, s.Path
+	f["content"], f["language"] = s.Content, s.Language
+	f["created_by"], f["created_at"] = s.CreatedBy, s.CreatedAt.UTC()
+	f["archived"], f["deleted"] = s.Archived, s.Deleted
+	f["parent_hashes"] = nil
+	if s.Parent != "" {
+		f["parent_hashes"] = []string{s.Parent}
+	}
+	if !withContent {
+		delete(f, "content")
+		delete(f, "schema")
+		delete(f, "lock")
+	}
+	return f, nil
+}
+
+// ScriptRef is a script, named in the path of a call.
+type ScriptRef struct {
+	Workspace string `path:"workspace"`
+	Path      string `path:"path" doc:"Path of the script"`
+}
+
+// Resolve checks the path.
+func (in *ScriptRef) Resolve(huma.Context) []error {
+	if err := checkPath(in.Path); err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
+// addScripts registers scripts.
+func (a *API) addScripts() {
+	addText(a, "POST /api/w/{workspace}/scripts/create", "createScript", "Save a version of a script; answers with its hash", a.createScript, created)
+	addText(a, "POST /api/w/{workspace}/scripts/create_snapshot", "createScriptSnapshot", "Not supported yet: save a script with a bundle",
+		func(context.Context, *WorkspaceRef) (string, error) {
+			return "", sluice.Errorf(sluice.CodeInvalid, "bundled codebases are not supported yet; push the script without a codebase")
+		}, created)
+	addJSON(a, "GET /api/w/{workspace}/scripts/get/p/{path...}", "getScriptByPath", "The newest version of a script",
+		func(ctx context.Context, in *ScriptRef) (scriptJSON, error) {
+			s, err := a.e.Script(ctx, in.Workspace, in.Path)
+			if err != nil {
+				return nil, err
+			}
+			if s.Deleted {
+				return nil, notFound("there is no script %s", in.Path)
+			}
+			return scriptForm(s, true)
+		})
+	addJSON(a, "GET /api/w/{workspace}/scripts/get/h/{hash}", "getScriptByHash", "One version of a script",
+		func(ctx context.Context, in *RunHash) (scriptJSON, error) {
+			s, err := a.e.ScriptByHash(ctx, in.Workspace, strings.ToLower(in.Hash))
+			if err != nil {
+				return nil, err
+			}
+			return scriptForm(s, true)
+		})
+	addJSON(a, "GET /api/w/{workspace}/scripts/list", "listScripts", "The newest versions of scripts, without their code", a.listScripts)
+	addJSON(a, "GET /api/w/{workspace}/scripts/history/p/{path...}", "getScriptHistoryByPath", "The versions of a script, newest first", a.scriptHistory)
+	addText(a, "POST /api/w/{workspace}/scripts/archive/p/{path...}", "archiveScriptByPath", "Archive a script: nobody can run it then",
+		func(ctx context.Context, in *ScriptRef) (string, error) {
+			return "archived " + in.Path, a.e.ArchiveScript(ctx, in.Workspace, in.Path)
+		})
+}
+
+type createScriptIn struct {
+	WorkspaceRef
+	SkipIfNoop bool                `query:"skip_if_noop" doc:"If nothing would change, save nothing and answer with the newest version's hash"`
+	Body       verbatim[scriptDoc] `required:"true"`
+}
+
+func (a *API) createScript(ctx context.Context, in *createScriptIn) (string, error) {
+	doc := &in.Body.Value
+	if err := checkPath(doc.Path); err != nil {
+		return "", err
+	}
+	if _, err := doc.fields().Validate(); err != nil {
+		return "", err
+	}
+	return a.e.SaveScript(ctx, in.Workspace, engine.NewScript{
+		Body: in.Body.Raw, CreatedBy: callerOf(ctx).Username,
+		ApplyToWaiting: doc.ApplyLimitsToWaiting, SkipIfNoop: in.SkipIfNoop,
+	})
+}
+
+type listScriptsIn struct {
+	WorkspaceRef
+	Paging
+	ShowArchived bool   `query:"show_archived" doc:"The archived ones instead of the others"`
+	PathStart    string `query:"path_start"`
+	PathExact    string `query:"path_exact"`
+	Client       string `header:"X-Windmill-Client" doc:"cli counts pages from 0"`
+}
+
+func (a *API) listScripts(ctx context.Context, in *listScriptsIn) ([]scriptJSON, error) {
+	out := []scriptJSON{}
+	if in.PathExact != "" {
+		s, err := a.e.Script(ctx, in.Workspace, in.PathExact)
+		if sluice.CodeOf(err) == sluice.CodeNotFound || err == nil && (s.Deleted || s.Archived != in.ShowArchived) || in.skipsFirst() {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		f, err := scriptForm(s, false)
+		return append(out, f), err
+	}
+	offset, most := in.window(100, 1000)
+	if in.Client == "cli" {
+		// The command line asks for page 0, 1, 2…; page 0 and 1 are the same to
+		// everybody else.
+		offset = in.Page * most
+	}
+	list, err := a.e.Scripts(ctx, store.ScriptFilter{
+		Workspace: in.Workspace, Archived: in.ShowArchived, PathStart: in.PathStart, Offset: offset, Limit: most,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range list {
+		f, err := scriptForm(s, false)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+type versionJSON struct {
+	Hash          string    `json:"script_hash"`
+	DeploymentMsg *string   `json:"deployment_msg" nullable:"true"`
+	CreatedAt     time.Time `json:"created_at"`
+	CreatedBy     string    `json:"created_by"`
+}
+
+func (a *API) scriptHistory(ctx context.Context, in *ScriptRef) ([]versionJSON, error) {
+	list, err := a.e.ScriptVersions(ctx, in.Workspace, in.Path)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, notFound("there is no script %s", in.Path)
+	}
+	out := make([]versionJSON, 0, len(list))
+	for _, s := range list {
+		var pushed struct {
+			Message *string `json:"deployment_message"`
+		}
+		if err := json.Unmarshal(s.Settings, &pushed); err != nil && !errors.As(err, new(*json.UnmarshalTypeError)) {
+			return nil, fmt.Errorf("read the settings of script %s: %w", s.Hash, err)
+		}
+		out = append(out, versionJSON{Hash: s.Hash, DeploymentMsg: pushed.Message, CreatedAt: s.CreatedAt.UTC(), CreatedBy: s.CreatedBy})
+	}
+	return out, nil
+}
