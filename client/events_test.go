@@ -37,8 +37,10 @@ func streamServer(t *testing.T, list ...connection) (*Client, func() []string) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		io.WriteString(w, list[i].text)
-		http.NewResponseController(w).Flush()
+		fmt.Fprint(w, list[i].text)
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
 		if list[i].hang {
 			<-r.Context().Done()
 		}
@@ -161,10 +163,10 @@ func TestAwait(t *testing.T) {
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		if n.Add(1) == 1 {
-			io.WriteString(w, event(1, running))
+			fmt.Fprint(w, event(1, running))
 			return // as a server that is restarted
 		}
-		io.WriteString(w, event(2, done))
+		fmt.Fprint(w, event(2, done))
 	})
 	j, err := c.Await(t.Context(), "1")
 	if err != nil || string(j.Result) != `"Hello"` || !j.Completed() {

@@ -96,6 +96,10 @@ type Worker struct {
 	JobsExecuted int64     `json:"jobs_executed"`
 	LastPingS    float64   `json:"last_ping"` // seconds ago
 	StartedAt    time.Time `json:"started_at"`
+	Places       int       `json:"places"`
+	Running      int       `json:"running"` // jobs that it holds
+	Languages    []string  `json:"languages"`
+	Isolation    string    `json:"isolation"` // how its jobs are walled off
 }
 
 // Workers lists workers heard of in the last d, in whole seconds.

@@ -132,7 +132,7 @@ func (s story) line(words []string) ([]string, error) {
 
 // administer plays what an administrator or retention does.
 func (s story) administer(verb string, rest []string) error {
-	g := &s.world.group
+	g := &s.group
 	switch verb {
 	case "override":
 		l, err := parseLimit(limit.Limit{N: -1, Window: -1}, rest)
@@ -207,20 +207,20 @@ func (s story) question(verb string, rest []string) ([]string, error) {
 			return nil, fmt.Errorf("what is %q?", rest[i])
 		}
 	}
-	l, source := s.world.group.Override.Apply(pushed)
-	room := s.world.ask(s.now, l, ahead)
+	l, source := s.group.Override.Apply(pushed)
+	room := s.ask(s.now, l, ahead)
 	var out []string
 	if source == limit.FromOverride {
 		out = append(out, "in force: "+l.String())
 	}
 	switch {
 	case room.Now && job != "":
-		s.world.take(job)
+		s.take(job)
 		return append(out, "taken"), nil
 	case room.Now:
 		return append(out, "room"), nil
 	case room.From.IsZero():
-		out = append(out, fmt.Sprintf("no room until something happens (%d held, %d unlaunched)", s.world.group.Held(), s.world.group.Unlaunched()))
+		out = append(out, fmt.Sprintf("no room until something happens (%d held, %d unlaunched)", s.group.Held(), s.group.Unlaunched()))
 	default:
 		out = append(out, "no room before "+say(room.From)+", if nothing happens")
 	}

@@ -15,10 +15,10 @@ import (
 )
 
 type historyCmd struct {
-	Database string        `help:"Database to judge, as sqlite:PATH; else that of the data folder. No server may have it open." env:"SLUICE_DATABASE" placeholder:"sqlite:PATH"`
-	Data     string        `help:"Data folder of the server." default:"./data" env:"SLUICE_DATA" placeholder:"DIR"`
-	Witness  string        `help:"File of a witness that the jobs reported to, judged as well." type:"existingfile" placeholder:"FILE"`
-	Slack    time.Duration `help:"By how much the witness may have been late." default:"0s" placeholder:"TIME"`
+	Database     string        `help:"Database to judge, as sqlite:PATH; else that of the data folder. No server may have it open." env:"SLUICE_DATABASE" placeholder:"sqlite:PATH"`
+	Data         string        `help:"Data folder of the server." default:"./data" env:"SLUICE_DATA" placeholder:"DIR"`
+	Witness      string        `help:"File of a witness (see sluice witness) to which the jobs held connections, judged as well." type:"existingfile" placeholder:"FILE"`
+	WitnessSlack time.Duration `help:"By how much the witness may have been late to notice; shortens its windows, excuses no overlap." default:"0s" placeholder:"TIME"`
 	output
 }
 
@@ -35,11 +35,15 @@ func (h *historyCmd) Run(ctx context.Context, a *app) error {
 		return &sluice.Error{Code: sluice.CodeNotFound, Message: fmt.Sprintf("the database %s cannot be opened: %s", path, plainCause(err)), Err: err}
 	}
 	database, err := sqlite.Open(ctx, path, sqlite.Options{Logger: slog.New(slog.NewTextHandler(a.err, nil))})
+	if sluice.CodeOf(err) == sluice.CodeUnavailable {
+		return &sluice.Error{Code: sluice.CodeUnavailable, Err: err, Message: fmt.Sprintf(
+			"the database %s is in use; stop its server, or judge a copy: sqlite3 %[1]s 'VACUUM INTO \"copy.db\"'; sluice check-history --database sqlite:copy.db", path)}
+	}
 	if err != nil {
 		return err
 	}
 	defer database.Close()
-	options := history.Options{WitnessSlack: h.Slack}
+	options := history.Options{WitnessSlack: h.WitnessSlack}
 	if h.Witness != "" {
 		f, err := os.Open(h.Witness)
 		if err != nil {
@@ -53,6 +57,9 @@ func (h *historyCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if h.JSON {
+		if report.Violations == nil {
+			report.Violations = []history.Violation{}
+		}
 		err = writeJSON(a.out, report)
 	} else {
 		err = report.Write(a.out)

@@ -64,7 +64,7 @@ func TestWhereTheTokenComesFrom(t *testing.T) {
 			got := "no request"
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				got = r.Header.Get("Authorization")
-				io.WriteString(w, "[]")
+				fmt.Fprint(w, "[]")
 			}))
 			defer srv.Close()
 			a, out := terminal(map[string]string{"SLUICE_DATA": tt.data})
@@ -94,7 +94,7 @@ func TestURLAndWorkspacePrecedence(t *testing.T) {
 	var got string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got = r.URL.Path
-		io.WriteString(w, "[]")
+		fmt.Fprint(w, "[]")
 	}))
 	defer srv.Close()
 	t.Setenv("SLUICE_URL", srv.URL)
@@ -227,38 +227,6 @@ func TestServerFlagsAreChecked(t *testing.T) {
 		if status := a.run(t.Context(), line); status != 2 || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: exit status %d: %s", args, status, out)
 		}
-	}
-}
-
-// The embedded copy is what stands in the folder examples.
-func TestEmbeddedExamples(t *testing.T) {
-	const there = "../../examples"
-	files := func(root fs.FS) map[string]string {
-		all := map[string]string{}
-		err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := fs.ReadFile(root, name)
-			all[name] = string(data)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return all
-	}
-	if *rewrite {
-		if err := os.RemoveAll("examples"); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.CopyFS("examples", os.DirFS(there)); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if !maps.Equal(files(os.DirFS(there)), files(os.DirFS("examples"))) {
-		t.Error("cmd/sluice/examples differs from examples; run go test ./cmd/sluice -rewrite")
 	}
 }
 
@@ -481,7 +449,7 @@ func TestAwaitAll(t *testing.T) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		if n == 2 {
 			for range 2 {
-				io.WriteString(w, "id: 7\nevent: job\ndata: {\"id\":\"a\",\"type\":\"CompletedJob\",\"success\":true}\n\n")
+				fmt.Fprint(w, "id: 7\nevent: job\ndata: {\"id\":\"a\",\"type\":\"CompletedJob\",\"success\":true}\n\n")
 			}
 		}
 	}))

@@ -88,8 +88,8 @@ func (p *place) start(args ...string) *instance {
 	}
 	p.t.Cleanup(func() {
 		if s.cmd.ProcessState == nil {
-			s.cmd.Process.Kill()
-			s.cmd.Wait()
+			s.kill()
+			_ = s.cmd.Wait() // it was killed
 		}
 		if p.t.Failed() {
 			p.t.Logf("log of the server:\n%s", &s.logs)
@@ -101,27 +101,36 @@ func (p *place) start(args ...string) *instance {
 			p.url = url
 		}
 		if strings.Contains(lines.Text(), "Ctrl-C") {
-			go io.Copy(io.Discard, out)
+			go func() { _, _ = io.Copy(io.Discard, out) }() // until the server ends
 			return s
 		}
 	}
-	s.cmd.Wait()
-	p.t.Fatalf("the server ended before it greeted:\n%s", &s.logs)
+	p.t.Fatalf("the server ended before it greeted: %v\n%s", s.cmd.Wait(), &s.logs)
 	return nil
 }
 
 // end waits for the end of the server's process and returns its exit status.
 func (s *instance) end() int {
 	s.t.Helper()
-	over := make(chan error, 1)
-	go func() { over <- s.cmd.Wait() }()
-	select {
-	case <-over:
-		return s.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
-		s.cmd.Process.Kill()
-		s.t.Fatal("the server did not end")
-		return -1
+	late := time.AfterFunc(patience, s.kill)
+	defer late.Stop()
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Logf("the server ended with %v", err)
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// kill ends the server's process at once, and it alone.
+func (s *instance) kill() {
+	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		s.t.Errorf("kill the server: %v", err)
+	}
+}
+
+func (s *instance) signal(sig os.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -180,23 +189,27 @@ func (w *witness) args() string { return fmt.Sprintf(`{"port": "%d"}`, w.l.Addr(
 // wait returns the next job that calls.
 func (w *witness) wait() *net.TCPConn {
 	w.t.Helper()
-	w.l.SetDeadline(time.Now().Add(patience))
+	if err := w.l.SetDeadline(time.Now().Add(patience)); err != nil {
+		w.t.Fatal(err)
+	}
 	c, err := w.l.AcceptTCP()
 	if err != nil {
 		w.t.Fatalf("no job called: %v", err)
 	}
 	w.t.Cleanup(func() { c.Close() })
-	c.SetReadDeadline(time.Now().Add(patience))
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		w.t.Fatal(err)
+	}
 	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "here\n" {
 		w.t.Fatalf("the job said %q, error %v", line, err)
 	}
 	return c
 }
 
-// gone waits until the job at the other end is no more.
+// gone waits until the job at the other end is no more, within the patience
+// that began when it called.
 func (w *witness) gone(c *net.TCPConn) {
 	w.t.Helper()
-	c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		w.t.Fatalf("the job lives on: %v", err)
 	}
@@ -260,9 +273,7 @@ func TestEndToEnd(t *testing.T) {
 	p.mustSay(p.sluice(6, "jobs", "cancel", third), "sluice: ")
 	p.mustSay(p.sluice(1, "run", "f/demo/call_api_unlimited", "--wait", "-d", `{"url": "http://127.0.0.1:1"}`), "the job failed", "sluice jobs logs ")
 
-	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	server.signal(syscall.SIGTERM)
 	w.release(one)
 	w.release(two)
 	if status := server.end(); status != 0 {
@@ -276,7 +287,7 @@ func TestEndToEnd(t *testing.T) {
 			t.Errorf("after the restart job %s is %+v", id, j)
 		}
 	}
-	server.cmd.Process.Signal(os.Interrupt)
+	server.signal(os.Interrupt)
 	if status := server.end(); status != 0 {
 		t.Errorf("interrupted with exit status %d", status)
 	}
@@ -297,9 +308,7 @@ func TestServerKilled(t *testing.T) {
 	w := newWitness(t)
 	id := strings.TrimSpace(p.sluice(0, "run", "f/e2e/call", "-d", w.args()))
 	old := w.wait()
-	if err := server.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	server.kill()
 	server.end()
 
 	begun := time.Now()
@@ -321,7 +330,7 @@ func TestServerKilled(t *testing.T) {
 	if j := p.job(id); j.Success == nil || !*j.Success {
 		t.Errorf("the job is %+v", j)
 	}
-	server.cmd.Process.Signal(syscall.SIGTERM)
+	server.signal(syscall.SIGTERM)
 	if status := server.end(); status != 0 {
 		t.Errorf("stopped with exit status %d", status)
 	}
@@ -334,7 +343,7 @@ func TestSecondServerIsRefused(t *testing.T) {
 	server := p.start("--workers", "0")
 	p.mustSay(p.sluice(9, "server", "--addr", "127.0.0.1:0"), "sluice: ")
 	p.mustSay(p.sluice(9, "check-history"), "in use")
-	server.cmd.Process.Signal(syscall.SIGTERM)
+	server.signal(syscall.SIGTERM)
 	if status := server.end(); status != 0 {
 		t.Errorf("stopped with exit status %d", status)
 	}

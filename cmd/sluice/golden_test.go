@@ -52,7 +52,7 @@ func (f fixtures) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(data)
+	fmt.Fprintf(w, "%s", data)
 }
 
 // terminal is an app whose world is fixed: 80 columns, UTC, no environment.

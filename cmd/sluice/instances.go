@@ -80,7 +80,7 @@ func tryLock(f *os.File) error {
 
 // release takes the file away and ends this process's part in the lock.
 func (l *instanceLock) release() {
-	os.Remove(l.path(l.name)) //nolint:errcheck // a file that stays is taken away by the next server
+	os.Remove(l.path(l.name)) // a file that stays is taken away by the next server
 	l.file.Close()
 }
 

@@ -34,6 +34,7 @@ type cli struct {
 	Limits       limitsCmd  `cmd:"" help:"Look at concurrency limits, and change them."`
 	DemoAPI      demoAPICmd `cmd:"" name:"demo-api" help:"Run an HTTP server that refuses calls beyond a rate."`
 	CheckHistory historyCmd `cmd:"" name:"check-history" help:"Prove from the record that no limit was ever exceeded."`
+	Witness      witnessCmd `cmd:"" help:"Note when jobs run, by connections that they hold, for check-history."`
 	Version      versionCmd `cmd:"" help:"Print the version."`
 }
 

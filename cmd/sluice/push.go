@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"sluice"
@@ -86,11 +87,8 @@ func (p *pushCmd) Run(ctx context.Context, a *app) error {
 // aboutOne reports whether an error concerns one script, not the way to the
 // server.
 func aboutOne(err error) bool {
-	switch sluice.CodeOf(err) {
-	case sluice.CodeUnavailable, sluice.CodeUnauthorized, sluice.CodeForbidden:
-		return false
-	}
-	return true
+	ofAll := []sluice.Code{sluice.CodeUnavailable, sluice.CodeUnauthorized, sluice.CodeForbidden}
+	return !slices.Contains(ofAll, sluice.CodeOf(err))
 }
 
 func firstOf(a, b error) error {

@@ -203,7 +203,7 @@ func (a *app) result(job *client.Job, asJSON bool) error {
 		return nil
 	case sluice.OutcomeCanceled:
 		fmt.Fprintf(a.err, "sluice: the job was canceled%s\n", byAndWhy(job.CanceledBy, job.CanceledReason))
-	default:
+	case sluice.OutcomeFailure, sluice.OutcomeNone:
 		fmt.Fprintf(a.err, "sluice: the job failed: %s\n", cleanLines(failure(job.Result)))
 	}
 	fmt.Fprintf(a.err, "  Its log: sluice jobs logs %s\n", job.ID)

@@ -94,7 +94,7 @@ func (a *app) awaitAll(ctx context.Context, c *client.Client, stream *client.Str
 			t.Succeeded++
 		case sluice.OutcomeCanceled:
 			t.Canceled++
-		default:
+		case sluice.OutcomeFailure, sluice.OutcomeNone:
 			t.Failed++
 		}
 	}

@@ -2,29 +2,19 @@ package main
 
 import (
 	"context"
-	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"sluice"
+	"sluice/examples"
 	"sluice/internal/engine"
 )
-
-// The scripts of the folder examples at the root; a test keeps the two alike.
-//
-//go:embed all:examples
-var embedded embed.FS
 
 // seed saves the examples that are not there yet and returns how many. A
 // script that exists, in whatever version, stays as it is.
 func seed(ctx context.Context, e *engine.Engine) (int, error) {
-	root, err := fs.Sub(embedded, "examples")
-	if err != nil {
-		return 0, fmt.Errorf("open the examples: %w", err)
-	}
-	found, _, err := findScripts(root)
+	found, _, err := findScripts(examples.Files)
 	if err != nil {
 		return 0, err
 	}
@@ -37,7 +27,7 @@ func seed(ctx context.Context, e *engine.Engine) (int, error) {
 		if sluice.CodeOf(err) != sluice.CodeNotFound {
 			return saved, fmt.Errorf("look for the example %s: %w", name, err)
 		}
-		body, err := readScript(root, name)
+		body, err := readScript(examples.Files, name)
 		if err != nil {
 			return saved, err
 		}

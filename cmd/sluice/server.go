@@ -31,18 +31,19 @@ const (
 )
 
 type serverCmd struct {
-	Addr      string        `help:"Address to listen on; port 0 takes a free one." default:"127.0.0.1:8000" env:"SLUICE_ADDR"`
-	Data      string        `help:"Folder for the token, the database and what jobs work on." default:"./data" env:"SLUICE_DATA"`
-	Database  string        `help:"Database, as sqlite:PATH; else sluice.db in the data folder." env:"SLUICE_DATABASE" placeholder:"sqlite:PATH"`
-	Workers   int           `help:"Places for jobs of the worker inside the server; 0: no worker." default:"4" env:"SLUICE_WORKERS"`
-	Tags      []string      `help:"Tags that this worker serves." default:"bash" env:"SLUICE_TAGS"`
-	Token     string        `help:"The administrator's token; else the one in the data folder, made at the first start." env:"SLUICE_TOKEN,SUPERADMIN_SECRET"`
-	Seed      bool          `help:"Save the example scripts that are not there yet." env:"SLUICE_SEED"`
-	Grace     time.Duration `help:"How long running jobs may go on when the server is stopped." default:"10s" env:"SLUICE_GRACE"`
-	Retention time.Duration `help:"How long ended jobs and their logs are kept." default:"720h" env:"SLUICE_RETENTION"`
-	StopAfter time.Duration `help:"A worker that is out of touch so long ends its jobs." default:"60s" env:"SLUICE_STOP_AFTER"`
-	LostAfter time.Duration `help:"A worker that was silent so long is given up, and its jobs run again." default:"75s" env:"SLUICE_LOST_AFTER"`
-	KillGrace time.Duration `help:"Time between TERM and KILL." default:"5s" hidden:""`
+	Addr       string        `help:"Address to listen on; port 0 takes a free one." default:"127.0.0.1:8000" env:"SLUICE_ADDR"`
+	Data       string        `help:"Folder for the token, the database and what jobs work on." default:"./data" env:"SLUICE_DATA"`
+	Database   string        `help:"Database, as sqlite:PATH; else sluice.db in the data folder." env:"SLUICE_DATABASE" placeholder:"sqlite:PATH"`
+	Durability string        `help:"full: what was answered survives a loss of power; normal: a kill of the process only, and commits are faster." default:"full" enum:"full,normal" env:"SLUICE_DURABILITY"`
+	Workers    int           `help:"Places for jobs of the worker inside the server; 0: no worker." default:"4" env:"SLUICE_WORKERS"`
+	Tags       []string      `help:"Tags that this worker serves." default:"bash" env:"SLUICE_TAGS"`
+	Token      string        `help:"The administrator's token; else the one in the data folder, made at the first start." env:"SLUICE_TOKEN,SUPERADMIN_SECRET"`
+	Seed       bool          `help:"Save the example scripts that are not there yet." env:"SLUICE_SEED"`
+	Grace      time.Duration `help:"How long running jobs may go on when the server is stopped." default:"10s" env:"SLUICE_GRACE"`
+	Retention  time.Duration `help:"How long ended jobs and their logs are kept." default:"720h" env:"SLUICE_RETENTION"`
+	StopAfter  time.Duration `help:"A worker that is out of touch so long ends its jobs." default:"60s" env:"SLUICE_STOP_AFTER"`
+	LostAfter  time.Duration `help:"A worker that was silent so long is given up, and its jobs run again." default:"75s" env:"SLUICE_LOST_AFTER"`
+	KillGrace  time.Duration `help:"Time between TERM and KILL." default:"5s" hidden:""`
 	// LostMargin is what must lie between a worker's own stop and its loss; only tests shorten it.
 	LostMargin time.Duration `default:"5s" hidden:""`
 	LogLevel   string        `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"SLUICE_LOG_LEVEL"`
@@ -123,7 +124,7 @@ func (v *server) open(ctx context.Context) error {
 	if v.listener, err = listen(ctx, s.Addr); err != nil {
 		return err
 	}
-	database, err := sqlite.Open(ctx, s.databasePath(), sqlite.Options{Logger: v.log})
+	database, err := sqlite.Open(ctx, s.databasePath(), sqlite.Options{Logger: v.log, Synchronous: s.Durability})
 	if err != nil {
 		return err
 	}

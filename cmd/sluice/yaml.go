@@ -53,9 +53,11 @@ func plain(n *yaml.Node, left *int) (any, error) {
 		return list, nil
 	case yaml.MappingNode:
 		return plainMapping(n, left)
-	default:
+	case yaml.ScalarNode:
 		return plainScalar(n)
+	case yaml.DocumentNode:
 	}
+	return nil, fmt.Errorf("line %d: this cannot stand inside a document", n.Line)
 }
 
 func plainMapping(n *yaml.Node, left *int) (any, error) {

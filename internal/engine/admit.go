@@ -29,6 +29,7 @@ type takeCall struct {
 	late []time.Duration // lateness of each start
 	done chan struct{}
 	over bool // the caller has gone: answer at once
+	err  error
 }
 
 func (c *takeCall) free() int { return c.req.Places - len(c.got) }
@@ -48,7 +49,7 @@ func (u *unit) admit(calls []*takeCall) error {
 		if places != before {
 			fruitless, before = 0, places
 		}
-		most := min(places, maxLinesPerRound)
+		most := min(places<<min(fruitless, 8), maxLinesPerRound) // lines that only yield must not use it up
 		rows, err := u.tx.ReadyLines(tags, most)
 		if err != nil || len(rows) == 0 {
 			return err
@@ -81,6 +82,7 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 		return err
 	}
 	tags := calls[0].req.Tags
+	lowest := rows[len(rows)-1].Head.Priority
 	ahead := places/len(rows) + 1
 	next := 0
 	for queue.Len() > 0 && places > 0 {
@@ -89,8 +91,10 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 		if err != nil {
 			return err
 		}
-		if c == nil {
-			u.touch(l)
+		if c == nil || c.Turn > l.Turn {
+			if err := u.yield(queue, l, c, all, lowest); err != nil {
+				return err
+			}
 			continue
 		}
 		j, err := u.head(c, min(ahead, maxLinesPerRound))
@@ -98,10 +102,9 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 			return err
 		}
 		if !j.ExpiresAt.IsZero() && !j.ExpiresAt.After(u.now) {
-			if err := u.expire(c, j); err != nil {
+			if err := errors.Join(u.expire(c, j), u.requeue(queue, l, true, 0)); err != nil {
 				return err
 			}
-			heap.Push(queue, l)
 			continue
 		}
 		if c.group != nil {
@@ -116,10 +119,9 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 		}
 		code, err := u.code(j)
 		if errors.Is(err, store.ErrNotFound) {
-			if err := u.failMissing(c, j); err != nil {
+			if err := errors.Join(u.failMissing(c, j), u.requeue(queue, l, true, 0)); err != nil {
 				return err
 			}
-			heap.Push(queue, l)
 			continue
 		} else if err != nil {
 			return err
@@ -136,12 +138,24 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 			return err
 		}
 		for _, served := range slices.Compact([]*line{l, c}) {
-			if err := u.requeue(queue, served, all, rows[len(rows)-1].Head.Priority); err != nil {
+			if err := u.requeue(queue, served, all, lowest); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// yield has a line wait whose first job is behind that of another line of its
+// group, c, for these places: its turn comes when that of c does, or a group
+// with many lines would be served that often in a round.
+func (u *unit) yield(queue *turnQueue, l, c *line, all bool, lowest int) error {
+	u.touch(l)
+	if c == nil {
+		return nil
+	}
+	l.Turn = c.Turn
+	return errors.Join(u.requeue(queue, c, all, lowest), u.requeue(queue, l, all, lowest))
 }
 
 // requeue puts a line that was looked at back in the queue of its round, where

@@ -46,7 +46,7 @@ func (w *world) run() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := w.Engine.Run(ctx); err != nil {
+		if err := w.Run(ctx); err != nil {
 			w.t.Error(err)
 		}
 	}()

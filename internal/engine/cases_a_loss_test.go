@@ -190,16 +190,17 @@ func TestA24_TakenButNeverHeardOf(t *testing.T) {
 			w.beat("w1", 0)
 			heard := w.take("w1", 1)
 			unheard := w.take("w1", 1) // its answer never arrives
+			takeNo := w.takes
 			if restart {
 				w.restart()
 			}
-			w.beat("w1", w.takes-1, heard...) // sent while the take was under way
+			w.beat("w1", takeNo-1, heard...) // sent while the take was under way
 			w.mustTake("while the answer may still come")
 			if g := w.group(key); g.Running != 2 {
 				t.Fatalf("%s: %d held while the answer may still come", mode, g.Running)
 			}
 			w.clock.advance(time.Second)
-			w.beat("w1", w.takes, heard...)
+			w.beat("w1", takeNo, heard...)
 			if g := w.group(key); g.Running != 1 || g.Waiting != 2 {
 				t.Fatalf("%s: %d held, %d waiting after the heartbeat", mode, g.Running, g.Waiting)
 			}

@@ -56,7 +56,8 @@ func (d *dispatcher) signal(tags []string) {
 }
 
 // Take returns up to req.Places assignments, waiting up to req.Wait for the
-// first. Assignments are the caller's even if ctx has ended meanwhile.
+// first. Assignments are the caller's even if ctx has ended meanwhile. After an
+// error the request counts as answered, with nothing; ask again after a while.
 func (e *Engine) Take(ctx context.Context, req sluice.TakeRequest) ([]sluice.Assignment, error) {
 	c, err := newTakeCall(req)
 	if err != nil {
@@ -81,7 +82,7 @@ func (e *Engine) Take(ctx context.Context, req sluice.TakeRequest) ([]sluice.Ass
 	case <-e.stopped:
 		d.giveUp(c)
 	}
-	return c.got, nil
+	return c.got, c.err
 }
 
 func newTakeCall(req sluice.TakeRequest) (*takeCall, error) {
@@ -158,7 +159,12 @@ func (e *Engine) dispatchOnce(ctx context.Context) (time.Duration, error) {
 	waiting := calls[:0:0]
 	for _, c := range calls {
 		if err != nil {
-			c.got, c.late = nil, nil // after an unclear end the next heartbeat sorts it out
+			c.got, c.late = nil, nil
+		}
+		if err != nil && ctx.Err() == nil { // jobs may be on their way to it: once it knows, its heartbeat sorts that out
+			c.err = &sluice.Error{Code: sluice.CodeUnavailable, Message: "work cannot be handed out now; ask again", Err: err}
+			close(c.done)
+			continue
 		}
 		if len(c.got) > 0 || c.over {
 			e.noteStarts(c.late)
@@ -206,11 +212,11 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 				return err
 			}
 		}
-		more, err := u.wake()
+		expired, err := u.expireDue() // first: whose time is up is ahead of nobody
 		if err != nil {
 			return err
 		}
-		expired, err := u.expireDue()
+		more, err := u.wake()
 		if err != nil {
 			return err
 		}
@@ -237,6 +243,10 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 func (u *unit) introduce(c *takeCall) error {
 	if _, ok := u.e.known.Load(c.req.Worker); ok {
 		return nil
+	}
+	rows, err := u.tx.Workers(time.Time{})
+	if err != nil || slices.ContainsFunc(rows, func(w *store.WorkerRow) bool { return w.Worker == c.req.Worker }) {
+		return err
 	}
 	hb := sluice.Heartbeat{Worker: c.req.Worker, Tags: c.req.Tags, Places: c.req.Places}
 	return u.tx.SaveWorker(&store.WorkerRow{WorkerInfo: sluice.WorkerInfo{Heartbeat: hb, StartedAt: u.now, LastPing: u.now}})

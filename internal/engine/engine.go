@@ -116,6 +116,7 @@ func setDefault(d *time.Duration, v time.Duration) {
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { e.runDispatcher(ctx) })
+	wg.Go(func() { e.runHub(ctx) })
 	wg.Go(func() { e.every(ctx, "declare silent workers lost", e.Reap) })
 	wg.Go(func() { e.every(ctx, "delete what is old", e.Clean) })
 	<-ctx.Done()

@@ -254,11 +254,7 @@ func (e *Engine) served(r store.Reader, tag string, now time.Time) (served, free
 			continue
 		}
 		served = true
-		held, err := r.HeldBy(w.Worker)
-		if err != nil {
-			return false, false, err
-		}
-		if len(held) < w.Places {
+		if w.Running < w.Places {
 			return true, true, nil
 		}
 	}

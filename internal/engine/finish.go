@@ -134,7 +134,7 @@ func (u *unit) release(x *sluice.Execution, end string) error {
 // strike takes an execution back that never began: it counts nowhere, and its
 // job waits again in its old rank.
 func (u *unit) strike(x *sluice.Execution) error {
-	x.End = sluice.EndStruck
+	x.End, x.ReleasedAt = sluice.EndStruck, u.now // an instant for the record; it counts nowhere
 	if g := u.groups[x.GroupID]; x.InGroup && g != nil {
 		g.Struck++
 		g.changed, g.touched = true, true
@@ -280,6 +280,9 @@ func (e *Engine) Report(ctx context.Context, reports []sluice.Report) []error {
 func (u *unit) report(x *sluice.Execution, r *sluice.Report) error {
 	if r.Launched && x.ConfirmedAt.IsZero() {
 		x.ConfirmedAt = u.now
+	}
+	if r.Lost {
+		return u.lose(x)
 	}
 	if err := u.release(x, sluice.EndReported); err != nil {
 		return err

@@ -92,7 +92,11 @@ func (e *Engine) shownLimit(r store.Reader, g *store.Group) (*limit.Limit, error
 		return nil, err
 	}
 	if len(xs) > 0 {
-		return &xs[len(xs)-1].Limit, nil
+		newest := xs[len(xs)-1]
+		if j, err := r.JobBySeq(newest.JobSeq); err == nil && j.Limit != nil {
+			return j.Limit, nil // as pushed; the execution may have run under an override
+		}
+		return &newest.Limit, nil
 	}
 	if g.Override.N == nil {
 		return nil, nil

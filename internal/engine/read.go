@@ -189,17 +189,7 @@ func utf16Prefix(s string, n int64) int {
 
 // Workers lists workers heard of in the last d.
 func (e *Engine) Workers(ctx context.Context, d time.Duration) ([]*store.WorkerRow, error) {
-	return view(ctx, e, func(r store.Reader) ([]*store.WorkerRow, error) {
-		rows, err := r.Workers(r.Now().Add(-d))
-		for _, w := range rows {
-			held, err := r.HeldBy(w.Worker)
-			if err != nil {
-				return nil, err
-			}
-			w.Running = len(held)
-		}
-		return rows, err
-	})
+	return view(ctx, e, func(r store.Reader) ([]*store.WorkerRow, error) { return r.Workers(r.Now().Add(-d)) })
 }
 
 // Workspaces lists all.

@@ -444,6 +444,7 @@ func (u *unit) postpone(l *line, jobs []*sluice.Job) error {
 	}
 	l.Scheduled += int64(len(jobs))
 	u.touch(l)
+	u.mindExpiry(l, jobs)
 	return nil
 }
 

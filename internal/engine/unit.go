@@ -179,7 +179,15 @@ func (u *unit) stand(l *line, jobs []*sluice.Job) error {
 	}
 	l.Queued += int64(len(jobs))
 	u.touch(l)
+	u.mindExpiry(l, jobs)
 	return nil
+}
+
+// mindExpiry has the dispatcher look up when the next waiting job's time is up.
+func (u *unit) mindExpiry(l *line, jobs []*sluice.Job) {
+	if slices.ContainsFunc(jobs, func(j *sluice.Job) bool { return !j.ExpiresAt.IsZero() }) {
+		u.tx.Signal(store.Signal{Tags: []string{l.Tag}})
+	}
 }
 
 // before cuts a list of jobs in rank order where r would stand.

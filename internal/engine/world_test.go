@@ -72,6 +72,9 @@ func newWorld(t testing.TB) *world { return newWorldWith(t, engine.Options{}) }
 func newWorldWith(t testing.TB, o engine.Options) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), clock: newClock(), o: o}
+	if w.o.Uptime == nil {
+		w.o.Uptime = w.clock.Boot
+	}
 	w.open()
 	t.Cleanup(func() { w.close() })
 	w.must(w.CreateWorkspace(w.ctx(), store.Workspace{ID: "main"}))

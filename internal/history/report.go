@@ -24,11 +24,11 @@ const (
 
 // Violation is one broken promise.
 type Violation struct {
-	Kind Kind
-	Key  string // of the group; "" for jobs in none
-	Text string // one sentence
+	Kind Kind   `json:"kind"`
+	Key  string `json:"concurrency_key"` // of the group; "" for jobs in none
+	Text string `json:"text"`            // one sentence
 	// Evidence are the rows, jobs and log entries involved, a line each.
-	Evidence []string
+	Evidence []string `json:"evidence,omitempty"`
 }
 
 // String shows the violation with its evidence on lines of their own.
@@ -94,22 +94,25 @@ func (f *findings) all() []Violation {
 
 // Report says what was judged and what was found.
 type Report struct {
-	Executions int64 // rows read, those in no group too
-	Struck     int64 // of those, handed back before they began
-	Groups     int64
-	Starts     int64 // starts judged against their limit
-	Ordered    int64 // starts judged against the jobs ahead
-	Jobs       int64 // jobs that still exist
-	Events     int64 // entries of the logs of groups
-	Trimmed    int64 // order numbers whose rows retention has deleted
-	Witnessed  int64 // executions that the witness saw
-	Unended    int64 // of those, without an end
+	Executions int64 `json:"executions"` // rows read, those in no group too
+	Struck     int64 `json:"struck"`     // of those, handed back before they began
+	Groups     int64 `json:"groups"`
+	Starts     int64 `json:"starts"`    // starts judged against their limit
+	Ordered    int64 `json:"ordered"`   // starts judged against the jobs ahead
+	Jobs       int64 `json:"jobs"`      // jobs that still exist
+	Events     int64 `json:"events"`    // entries of the logs of groups
+	Trimmed    int64 `json:"trimmed"`   // order numbers whose rows retention has deleted
+	Witnessed  int64 `json:"witnessed"` // executions that the witness saw
+	Unended    int64 `json:"unended"`   // of those, without an end
 
-	Violations []Violation
+	Violations []Violation `json:"violations"`
 }
 
 // OK reports whether all promises were kept.
 func (r *Report) OK() bool { return len(r.Violations) == 0 }
+
+// mostTold is how many violations are written for people.
+const mostTold = 100
 
 // Write writes the report for people.
 func (r *Report) Write(w io.Writer) error {
@@ -122,8 +125,12 @@ func (r *Report) Write(w io.Writer) error {
 	if r.Witnessed > 0 {
 		fmt.Fprintf(&b, "the witness saw %d executions, %d of them without an end\n", r.Witnessed, r.Unended)
 	}
-	for _, v := range r.Violations {
+	told := min(len(r.Violations), mostTold)
+	for _, v := range r.Violations[:told] {
 		fmt.Fprintln(&b, v)
+	}
+	if more := len(r.Violations) - told; more > 0 {
+		fmt.Fprintf(&b, "and %d more, which --json tells\n", more)
 	}
 	if r.OK() {
 		b.WriteString("all promises were kept\n")

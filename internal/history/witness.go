@@ -42,6 +42,9 @@ const (
 // that the kernel knows of is written before a later begin, so that a job that
 // was started because another one had ended is never seen beside it.
 //
+// A job that is gone before it was answered is not noted: nobody knows when it
+// ended, and it has done nothing but connect.
+//
 // Serve returns when l is closed, with nil or the first error of out. Jobs that
 // are connected then have no end written.
 func Serve(l net.Listener, out io.Writer) error {
@@ -121,13 +124,21 @@ func (w *witness) enter(g *guest) bool {
 func (w *witness) begin(g *guest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for other := range w.guests {
-		if other.there && gone(other.conn) {
-			w.end(other)
-		}
+	w.noteGone()
+	if gone(g.conn) {
+		return
 	}
 	g.there = true
 	w.write(g, noteBegin)
+}
+
+// noteGone notes the ends that the kernel knows of. w.mu is held.
+func (w *witness) noteGone() {
+	for g := range w.guests {
+		if g.there && gone(g.conn) {
+			w.end(g)
+		}
+	}
 }
 
 func (w *witness) leave(g *guest) {
@@ -156,10 +167,11 @@ func (w *witness) write(g *guest, event string) {
 	}
 }
 
-// close sends all guests away without noting an end.
+// close sends all guests away without noting an end of those that are there.
 func (w *witness) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.noteGone()
 	w.closed = true
 	for g := range w.guests {
 		g.conn.Close()

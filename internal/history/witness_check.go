@@ -97,7 +97,8 @@ type Record struct {
 
 // CheckWitness judges by the witness's clock alone when executions ran; from
 // the record it takes their limits and the order of their taking. slack is by
-// how much the witness may have been late to notice.
+// how much the witness may have been late to notice. It shortens windows; that
+// two were there at once it never excuses, since ends are noted before begins.
 //
 // In end mode what it finds is always a broken promise, if the witness was
 // prompt: an execution is taken before it begins and released after it ends. In
@@ -105,7 +106,7 @@ type Record struct {
 // job has found its way to the witness; give it as much slack as that takes.
 func CheckWitness(spans []Span, rec Record, slack time.Duration) []Violation {
 	f := newFindings("")
-	checkAlone(f, spans, slack)
+	checkAlone(f, spans)
 	groups := match(f, spans, rec)
 	out := f.all()
 	for _, key := range slices.Sorted(maps.Keys(groups)) {
@@ -120,7 +121,7 @@ func CheckWitness(spans []Span, rec Record, slack time.Duration) []Violation {
 }
 
 // checkAlone judges that no two attempts of a job were there at once.
-func checkAlone(f *findings, spans []Span, slack time.Duration) {
+func checkAlone(f *findings, spans []Span) {
 	jobs := map[string][]*Span{}
 	for i := range spans {
 		jobs[spans[i].Job] = append(jobs[spans[i].Job], &spans[i])
@@ -131,7 +132,7 @@ func checkAlone(f *findings, spans []Span, slack time.Duration) {
 			continue // judged already; spans stand in the order of their begins
 		}
 		for k, s := range all[1:] {
-			if before := all[k]; !before.Ended || before.End-slack.Microseconds() > s.Begin {
+			if before := all[k]; !before.Ended || before.End > s.Begin {
 				f.add(KindAttempt, []fmt.Stringer{before, s}, "the witness saw attempts %d and %d of job %s at once", before.Attempt, s.Attempt, s.Job)
 			}
 		}
@@ -213,9 +214,10 @@ func checkSeen(f *findings, all []seen, slack time.Duration) {
 	begun, ended := newTally(begins), newTally(ends)
 	for i, s := range all {
 		l := s.row.Limit
-		left := begins[i].Add(slack - l.Window)
+		left := begins[i].Add(-max(l.Window-slack, 0))
 		n, instants := ended.after(left), ends
 		if l.Mode == modeStart {
+			left = begins[i].Add(slack - l.Window)
 			n, instants = begun.after(left), begins
 		}
 		if n >= l.N {
@@ -253,6 +255,9 @@ func checkWindows(f *findings, all []seen, slack time.Duration) {
 	}
 	var edges []edge
 	by := (widest.Window - slack).Microseconds()
+	if widest.Mode != modeStart {
+		by = max(by, 0)
+	}
 	for _, s := range all {
 		until := s.Begin + by
 		if widest.Mode != modeStart {

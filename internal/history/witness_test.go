@@ -280,6 +280,8 @@ func TestCheckWitness(t *testing.T) {
 		{name: "one after the other", saw: []saw{{1, 0, s, one}, {2, 11 * s, 12 * s, one}}},
 		{name: "too early", saw: []saw{{1, 0, s, one}, {2, 11*s - us, 12 * s, one}}, want: []Kind{KindOver}},
 		{name: "too early, within the slack", saw: []saw{{1, 0, s, one}, {2, 11*s - us, 12 * s, one}}, slack: us},
+		{name: "at once, whatever the slack", saw: []saw{{1, 0, 2 * s, Limit{N: 1}}, {2, 2*s - us, 3 * s, Limit{N: 1}}}, slack: time.Minute, want: []Kind{KindOver}},
+		{name: "at once, whatever window and slack", saw: []saw{{1, 0, 2 * s, one}, {2, 2*s - us, 3 * s, one}}, slack: time.Minute, want: []Kind{KindOver}},
 		{name: "at once", saw: []saw{{1, 0, 2 * s, Limit{N: 1}}, {2, 2*s - us, 3 * s, Limit{N: 1}}}, want: []Kind{KindOver}},
 		{name: "one leaves as one comes", saw: []saw{{1, 0, 2 * s, Limit{N: 1}}, {2, 2 * s, 3 * s, Limit{N: 1}}}},
 		{name: "one never ends", saw: []saw{{1, 0, never, one}, {2, time.Hour, never, one}}, want: []Kind{KindOver}},

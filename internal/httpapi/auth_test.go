@@ -56,6 +56,59 @@ func TestDocumentListsEveryRoute(t *testing.T) {
 	}
 }
 
+// TestDocumentIsWhole: every reference leads somewhere, and every parameter in
+// a path is described.
+func TestDocumentIsWhole(t *testing.T) {
+	r := newRig(t)
+	text := r.ok(200, "GET", "/openapi.json", "")
+	var doc struct {
+		OpenAPI    string
+		Components struct{ Schemas map[string]any }
+		Paths      map[string]map[string]struct {
+			Parameters []struct {
+				Name, In string
+				Required bool
+				Schema   map[string]any
+			}
+			RequestBody *struct{ Content map[string]any }
+			Responses   map[string]struct{ Content map[string]any }
+		}
+	}
+	r.read(text, &doc)
+	for _, ref := range regexp.MustCompile(`"\$ref":"#/components/schemas/([^"]+)"`).FindAllStringSubmatch(text, -1) {
+		if doc.Components.Schemas[ref[1]] == nil {
+			t.Errorf("a reference to %s leads nowhere", ref[1])
+		}
+	}
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			var inPath, described []string
+			for _, m := range regexp.MustCompile(`\{([a-z_]+)\}`).FindAllStringSubmatch(path, -1) {
+				inPath = append(inPath, m[1])
+			}
+			for _, p := range op.Parameters {
+				if p.Schema["type"] == nil {
+					t.Errorf("%s %s: parameter %s has no type", method, path, p.Name)
+				}
+				if p.In == "path" && p.Required {
+					described = append(described, p.Name)
+				}
+			}
+			slices.Sort(inPath)
+			slices.Sort(described)
+			if !slices.Equal(inPath, described) {
+				t.Errorf("%s %s: describes %v", method, path, described)
+			}
+			if op.RequestBody != nil && (len(op.RequestBody.Content) != 1 || op.RequestBody.Content["application/json"] == nil) {
+				t.Errorf("%s %s: body of %v", method, path, op.RequestBody.Content)
+			}
+			if op.Responses["default"].Content["text/plain"] == nil {
+				t.Errorf("%s %s: errors are not described", method, path)
+			}
+		}
+	}
+}
+
 // TestEveryRouteAsksForTheToken walks the document.
 func TestEveryRouteAsksForTheToken(t *testing.T) {
 	r := newRig(t)

@@ -16,9 +16,7 @@ import (
 )
 
 const (
-	heartbeat   = 15 * time.Second // a comment line, so that proxies and readers see life
-	settleTime  = 20 * time.Millisecond
-	settleTries = 5
+	heartbeat = 15 * time.Second // a comment line, so that proxies and readers see life
 )
 
 // RevParams say from where a stream goes on.
@@ -68,56 +66,27 @@ func (a *API) jobEvents(ctx context.Context, in *jobEventsIn) (func(huma.Context
 }
 
 func (a *API) workspaceEvents(ctx context.Context, in *eventsIn) (func(huma.Context), error) {
-	w, err := a.e.Watch(in.Workspace, "", in.from())
-	if err != nil {
-		return nil, err
-	}
-	// The watcher stands before the answer begins: whoever has seen it begin
-	// misses nothing.
-	first, err := settle(ctx, w)
+	w, err := a.e.Watch(ctx, in.Workspace, "", in.from())
 	if err != nil {
 		return nil, err
 	}
 	return func(hc huma.Context) {
-		defer w.Close()
 		s := a.begin(hc)
 		defer s.end()
-		if len(first) == 0 && !s.resumeAt(w.Rev()) || !s.jobs(first) {
+		if !s.resumeAt(w.Rev()) {
 			return
 		}
 		a.pump(s, w, false)
 	}, nil
 }
 
-// settle lets a watcher that is to begin now find out what now is. It returns
-// changes that came meanwhile.
-func settle(ctx context.Context, w *engine.Watcher) ([]engine.Change, error) {
-	for range settleTries {
-		wait, cancel := context.WithTimeout(ctx, settleTime)
-		changes, err := w.Next(wait)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err == nil:
-			return changes, nil
-		case !errors.Is(err, context.DeadlineExceeded):
-			return nil, err
-		case w.Rev() > 0:
-			return nil, nil
-		}
-	}
-	return nil, nil // nothing has ever happened
-}
-
 // follow writes changes of one job until it has ended.
 func (a *API) follow(s *sseWriter, workspace, id string, rev int64) {
-	w, err := a.e.Watch(workspace, id, rev)
+	w, err := a.e.Watch(s.ctx, workspace, id, rev)
 	if err != nil {
 		a.log.Error("cannot watch a job", "request", requestID(s.ctx), "error", err)
 		return
 	}
-	defer w.Close()
 	a.pump(s, w, true)
 }
 

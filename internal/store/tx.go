@@ -152,7 +152,8 @@ type Tx interface {
 	InsertExecution(*sluice.Execution) error
 	SaveExecution(*sluice.Execution) error
 
-	// SaveWorker stores what a worker said of itself. SilentWorkers returns
+	// SaveWorker stores what a worker said of itself; StartedAt stays what it was
+	// when the worker was first saved. SilentWorkers returns
 	// workers that hold executions and whose last word is at or before an
 	// instant, or that are known to be gone.
 	SaveWorker(*WorkerRow) error

@@ -205,6 +205,7 @@ func (t *Task) environment(dir string) []string {
 		{"WM_SCHEDULED_FOR", t.Scheduled.UTC().Format(time.RFC3339Nano)},
 		{"WM_STATE_PATH", t.statePath()},
 		{"WM_STATE_PATH_NEW", t.statePath()},
+		{"SLUICE_ATTEMPT", strconv.Itoa(t.Attempt)}, // ours: Windmill's jobs cannot tell a second attempt
 	}
 	env := make([]string, len(vars))
 	for i, v := range vars {

@@ -178,6 +178,7 @@ func TestEnvironmentIsMinimal(t *testing.T) {
 		"PATH=" + jobPath,
 		"PWD=" + dir,
 		"SHLVL=1",
+		"SLUICE_ATTEMPT=1",
 		"TMPDIR=" + dir + "/tmp",
 		"WM_BASE_URL=http://127.0.0.1:8000",
 		"WM_EMAIL=ann@example.com",

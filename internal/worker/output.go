@@ -2,10 +2,12 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +36,9 @@ const (
 // mode; its bytes are told apart as well, but are in order only write by write.
 type outputReader struct {
 	epoll int
-	wake  int // eventfd
+	poll  syscall.RawConn // waits for epoll without a thread of its own
+	file  *os.File        // owns epoll
+	wake  int             // eventfd
 	buf   [64 << 10]byte
 	ended chan struct{}
 
@@ -70,11 +74,16 @@ func newOutputReader() (*outputReader, error) {
 	if err == nil {
 		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: wakeID})
 	}
-	if err != nil {
-		_ = unix.Close(ep)
+	if err == nil {
+		err = unix.SetNonblock(ep, true) // for os.NewFile
+	}
+	file := os.NewFile(uintptr(ep), "poller for output")
+	poll, err2 := file.SyscallConn()
+	if err = errors.Join(err, err2); err != nil {
+		file.Close()
 		return nil, fmt.Errorf("make a poller for output: %w", err)
 	}
-	r := &outputReader{epoll: ep, wake: wake, byID: make(map[int32]*output), ended: make(chan struct{})}
+	r := &outputReader{epoll: ep, file: file, poll: poll, wake: wake, byID: make(map[int32]*output), ended: make(chan struct{})}
 	go r.run()
 	return r, nil
 }
@@ -159,7 +168,7 @@ func (r *outputReader) do(f func()) {
 func (r *outputReader) close() {
 	r.do(func() { r.closed = true })
 	<-r.ended
-	_ = unix.Close(r.epoll)
+	r.file.Close()
 	_ = unix.Close(r.wake)
 }
 
@@ -167,9 +176,14 @@ func (r *outputReader) run() {
 	defer close(r.ended)
 	events := make([]unix.EpollEvent, 128)
 	for !r.closed {
-		n, err := unix.EpollWait(r.epoll, events, -1)
+		n := 0
+		err := r.poll.Read(func(fd uintptr) bool {
+			var err error
+			n, err = unix.EpollWait(int(fd), events, 0)
+			return err == nil && n > 0
+		})
 		if err != nil {
-			continue // EINTR; nothing else can happen to a good descriptor
+			return // the file was closed, which only close does
 		}
 		for _, e := range events[:n] {
 			if e.Fd == wakeID {

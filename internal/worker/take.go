@@ -64,6 +64,7 @@ func (w *Worker) take(req sluice.TakeRequest) {
 		w.log.Warn("taking work failed", "err", err)
 	}
 	var start, back []*held
+	now := bootNow()
 	w.mu.Lock()
 	delete(w.takes, req.TakeNo)
 	for _, a := range as {
@@ -71,7 +72,7 @@ func (w *Worker) take(req sluice.TakeRequest) {
 			continue // an answer that came twice
 		}
 		h := w.hold(a)
-		if w.draining || len(start) == req.Places {
+		if w.draining || now >= w.lease || len(start) == req.Places {
 			h.done = true
 			back = append(back, h)
 			continue
@@ -201,17 +202,19 @@ func (w *Worker) guard(e Executor, h *held) (o Outcome) {
 }
 
 // reportOf composes the report. That a job was stopped explains its end better
-// than what its end looked like. The worker's mutex is held.
+// than what its end looked like; but one that had ended well before the worker
+// saw that its lease was over did end well. The worker's mutex is held.
 func (w *Worker) reportOf(h *held, o Outcome) sluice.Report {
 	if o.HandBack != nil {
 		o = failed(FailureWorker, "The job could not be launched: %v.", o.HandBack)
 	}
-	if s := h.stop; s != nil {
+	if s := h.stop; s != nil && (s.Name != FailureLease || o.Failure != nil) {
 		o.Failure = &Failure{Name: s.Name, Message: s.Reason}
 	}
 	r := sluice.Report{
 		Execution: h.Execution, Worker: w.cfg.Name, Success: o.Failure == nil,
 		Result: o.Result, Launched: h.launched, MemPeakKB: o.MemPeakKB,
+		Lost: o.Failure != nil && o.Failure.Name == FailureLease,
 	}
 	switch {
 	case o.Failure != nil:

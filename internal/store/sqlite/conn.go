@@ -48,6 +48,7 @@ type conn struct {
 	used   int
 	cell   uintptr // room for one pointer that a call returns
 
+	stop     uintptr // whether statements are to stop; see watchStop
 	logPages uintptr // of the write-ahead log after the newest commit; see watchLog
 
 	statements *atomic.Int64
@@ -111,8 +112,10 @@ func (c *conn) close() error {
 	}
 	libc.Xfree(c.tls, c.cell)
 	libc.Xfree(c.tls, c.arena)
-	if c.logPages != 0 {
-		libc.Xfree(c.tls, c.logPages)
+	for _, p := range []uintptr{c.stop, c.logPages} {
+		if p != 0 {
+			libc.Xfree(c.tls, p)
+		}
 	}
 	c.tls.Close()
 	c.db = 0
@@ -431,9 +434,23 @@ func (c *conn) abandon() {
 
 func (c *conn) lastID() int64 { return sqlite3.Xsqlite3_last_insert_rowid(c.tls, c.db) }
 
-// interrupt stops the statement that runs. Any goroutine may call it.
-func (c *conn) interrupt() {
-	tls := libc.NewTLS()
-	sqlite3.Xsqlite3_interrupt(tls, c.db)
-	tls.Close()
+// stopSteps is how many steps of SQLite's machine pass between two looks at
+// whether to stop: some tens of microseconds.
+const stopSteps = 1000
+
+// watchStop has statements stop with an error while stop is set. SQLite's own
+// interrupt would miss a statement that is just about to begin.
+func (c *conn) watchStop() error {
+	if c.stop = libc.Xcalloc(c.tls, 1, 8); c.stop == 0 {
+		return errMemory
+	}
+	look := func(_ *libc.TLS, cell uintptr) int32 { return atomic.LoadInt32((*int32)(pointer(cell))) }
+	handler := struct {
+		f func(*libc.TLS, uintptr) int32
+	}{look}
+	sqlite3.Xsqlite3_progress_handler(c.tls, c.db, stopSteps, *(*uintptr)(unsafe.Pointer(&handler)), c.stop)
+	return nil
 }
+
+// setStop sets what watchStop watches. Any goroutine may call it.
+func (c *conn) setStop(v int32) { atomic.StoreInt32((*int32)(pointer(c.stop)), v) }

@@ -19,7 +19,7 @@
 // the machine's boot clock, which no one sets and which goes on while the
 // machine sleeps. It has microseconds, never goes back, and never stands still for longer
 // than the boot clock does. The newest instant that it gave out is written
-// with every commit.
+// with every commit that changes something.
 //
 // If the wall clock is found to be ahead by more than 250 ms, it has stepped
 // forward: the store's clock follows at once, since what the wall says is what

@@ -221,7 +221,7 @@ func (t *tx) LockGroups(keys []string) ([]*store.Group, error) {
 	for i, key := range keys {
 		g, err := t.Group(key)
 		if err == store.ErrNotFound { //nolint:errorlint // Group returns it unwrapped, and this is a hot path.
-			g, err = t.makeGroup(key)
+			g, err = t.makeGroup(key), nil
 		}
 		if err != nil {
 			return nil, err
@@ -232,7 +232,7 @@ func (t *tx) LockGroups(keys []string) ([]*store.Group, error) {
 }
 
 // makeGroup makes a group; it is inserted when the caches are flushed.
-func (t *tx) makeGroup(key string) (*store.Group, error) {
+func (t *tx) makeGroup(key string) *store.Group {
 	t.wrote = true
 	t.numbers.group++
 	g := &store.Group{ID: t.numbers.group, Key: key}
@@ -240,7 +240,7 @@ func (t *tx) makeGroup(key string) (*store.Group, error) {
 	e.fresh, e.dirty = true, true
 	t.dirtyGroup = append(t.dirtyGroup, e)
 	t.groupLines[g.ID] = []*lineEntry{}
-	return g, nil
+	return g
 }
 
 // LockGroupIDs implements [store.Tx].

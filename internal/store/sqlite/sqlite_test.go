@@ -31,7 +31,7 @@ func open(t *testing.T, path string, opts Options) *Store {
 
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, o storetest.Options) store.Store {
-		return open(t, filepath.Join(o.Dir, "sluice.db"), Options{Clock: o.Clock})
+		return open(t, filepath.Join(o.Dir, "sluice.db"), Options{Clock: o.Clock, Synchronous: "off"})
 	})
 }
 

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -13,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"database/sql"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver that migrations run through
@@ -94,7 +93,7 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 		return nil, sluice.Invalid("synchronous", "must be full, normal or off")
 	}
 	if err := s.open(ctx, path); err != nil {
-		s.release()
+		_ = s.release()
 		return nil, err
 	}
 	go s.write()
@@ -152,6 +151,9 @@ func (s *Store) openRest(uri string) error {
 		}
 		s.pool <- r
 		if err := s.setup(r, readerKB, false); err != nil {
+			return err
+		}
+		if err := r.watchStop(); err != nil {
 			return err
 		}
 	}
@@ -254,24 +256,26 @@ var (
 	qRollback  = sqlText("ROLLBACK")
 )
 
-// snapshot runs fn in a read transaction, and interrupts its statements when
-// the context ends.
+// snapshot runs fn in a read transaction, whose statements stop when the context
+// ends.
 func (s *Store) snapshot(ctx context.Context, c *conn, fn func(store.Reader) error) (err error) {
 	if _, err := c.use(qBeginRead).run(); err != nil {
 		return err
 	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { c.interrupt(); close(interrupted) })
+	stopped := make(chan struct{})
+	forget := context.AfterFunc(ctx, func() { c.setStop(1); close(stopped) })
 	defer func() {
-		if !stop() {
-			<-interrupted
+		if !forget() {
+			<-stopped
 		}
+		c.setStop(0)
+		broken := c.failed != nil
 		c.failed = nil
 		if _, e := c.use(qRollback).run(); e != nil && err == nil {
 			err = e
 		}
 		c.failed = nil
-		if ctx.Err() != nil && err != nil {
+		if broken && err != nil && ctx.Err() != nil {
 			err = ctx.Err()
 		}
 	}()
@@ -315,7 +319,7 @@ func (s *Store) release() error {
 		close(s.fold)
 		<-s.folded
 	}
-	for s.pool != nil && len(s.pool) > 0 {
+	for len(s.pool) > 0 {
 		errs = append(errs, (<-s.pool).close())
 	}
 	if s.tx != nil {

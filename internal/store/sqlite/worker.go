@@ -13,7 +13,7 @@ const workerCols = `worker.name, worker.instance, worker.started_us, worker.ping
 
 var (
 	qSaveWorker = sqlText(`INSERT INTO worker (name, instance, started_us, ping_us, gone, word) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, started_us = excluded.started_us, ping_us = excluded.ping_us,
+ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, ping_us = excluded.ping_us,
   gone = excluded.gone, word = excluded.word`)
 	qWorkers  = coldText(`SELECT ` + workerCols + ` FROM worker WHERE ping_us >= ? ORDER BY name`)
 	qGoneOnes = sqlText(`SELECT ` + workerCols + ` FROM worker WHERE gone = 1

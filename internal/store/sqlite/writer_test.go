@@ -132,10 +132,14 @@ func TestBrokenStatement(t *testing.T) {
 func TestViewInterrupted(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "s.db"), Options{})
 	defer s.Close()
-	for range 2 * readers { // no reader may come back broken
+	for i := range 5 * readers { // no reader may come back broken
 		ctx, cancel := context.WithCancel(context.Background())
 		err := s.View(ctx, func(r store.Reader) error {
-			time.AfterFunc(time.Millisecond, cancel)
+			if i%2 == 0 {
+				cancel() // before the statement begins
+			} else {
+				time.AfterFunc(time.Millisecond, cancel)
+			}
 			return r.(*reader).c.exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
 		})
 		if !errors.Is(err, context.Canceled) {

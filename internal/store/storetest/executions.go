@@ -114,8 +114,10 @@ func instantCase(w *world) {
 			no     int64
 			at     time.Time
 		}{
-			{limit.Launches, 1, b.ConfirmedAt}, {limit.Launches, 2, a.ReleasedAt},
-			{limit.Releases, 1, a.ReleasedAt}, {limit.Releases, 2, b.ReleasedAt},
+			{limit.Launches, 1, b.ConfirmedAt},
+			{limit.Launches, 2, a.ReleasedAt},
+			{limit.Releases, 1, a.ReleasedAt},
+			{limit.Releases, 2, b.ReleasedAt},
 		} {
 			w.equal("instant", must(r.Instant(g.ID, want.series, want.no)), want.at)
 		}

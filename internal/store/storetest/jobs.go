@@ -96,7 +96,7 @@ func jobExists(w *world) {
 }
 
 func jobBulk(w *world) {
-	jobs := w.jobs(sluice.MaxBulk, func(i int, j *sluice.Job) { j.Priority = i % 3 })
+	jobs := w.jobs(bulk, func(i int, j *sluice.Job) { j.Priority = i % 3 })
 	l := w.line(0, "bash")
 	w.update(func(tx store.Tx) { ok(tx.Stand(l.ID, jobs)) })
 	for i := 1; i < len(jobs); i++ {
@@ -107,7 +107,7 @@ func jobBulk(w *world) {
 	w.update(func(tx store.Tx) {
 		h := must(tx.Heads(l.ID, 3))
 		w.equal("heads", seqs(h), []int64{jobs[2].Seq, jobs[5].Seq, jobs[8].Seq})
-		w.equal("jobs", must(tx.CountJobs(store.JobFilter{})), int64(sluice.MaxBulk))
+		w.equal("jobs", must(tx.CountJobs(store.JobFilter{})), int64(bulk))
 	})
 }
 
@@ -210,15 +210,37 @@ func jobFilters(w *world) {
 	})
 	mid := base.Add(10 * time.Second)
 	filters := []store.JobFilter{
-		{}, {Workspace: "one"}, {IDs: []string{jobs[3].ID, jobs[9].ID, uuid.NewString()}},
-		{States: []sluice.State{sluice.StateQueued}}, {Workspace: "two", States: []sluice.State{sluice.StateScheduled, sluice.StateRunning}},
+		{},
+		{Workspace: "one"},
+		{IDs: []string{jobs[3].ID, jobs[9].ID, uuid.NewString()}},
+		{States: []sluice.State{sluice.StateQueued}},
+		{Workspace: "two", States: []sluice.State{sluice.StateScheduled, sluice.StateRunning}},
 		{States: []sluice.State{sluice.StateRunning, sluice.StateCompleted}},
-		{Outcomes: []sluice.Outcome{sluice.OutcomeFailure, sluice.OutcomeCanceled}}, {Kinds: []sluice.Kind{sluice.KindPreview}},
-		{PathExact: "f/a/x"}, {PathStart: "f/a/"}, {PathStart: "f/%"}, {Hash: jobs[0].Hash}, {Tag: "b"}, {CreatedBy: "bob"},
-		{ParentJob: parent}, {NoParent: true}, {Key: ptr("k")}, {Key: ptr("")}, {Key: ptr("nobody's")}, {Worker: "w2"},
-		{CreatedAfter: mid}, {CreatedBefore: mid}, {StartedAfter: mid}, {StartedBefore: mid}, {CompletedAfter: mid}, {CompletedBefore: mid},
-		{DueBefore: mid, States: []sluice.State{sluice.StateQueued, sluice.StateScheduled}}, {AfterSeq: jobs[60].Seq},
-		{AfterSeq: jobs[60].Seq, OldestFirst: true}, {OldestFirst: true, Workspace: "one", Limit: 7, Offset: 3}, {Limit: 10},
+		{Outcomes: []sluice.Outcome{sluice.OutcomeFailure, sluice.OutcomeCanceled}},
+		{Kinds: []sluice.Kind{sluice.KindPreview}},
+		{PathExact: "f/a/x"},
+		{PathStart: "f/a/"},
+		{PathStart: "f/%"},
+		{Hash: jobs[0].Hash},
+		{Tag: "b"},
+		{CreatedBy: "bob"},
+		{ParentJob: parent},
+		{NoParent: true},
+		{Key: ptr("k")},
+		{Key: ptr("")},
+		{Key: ptr("nobody's")},
+		{Worker: "w2"},
+		{CreatedAfter: mid},
+		{CreatedBefore: mid},
+		{StartedAfter: mid},
+		{StartedBefore: mid},
+		{CompletedAfter: mid},
+		{CompletedBefore: mid},
+		{DueBefore: mid, States: []sluice.State{sluice.StateQueued, sluice.StateScheduled}},
+		{AfterSeq: jobs[60].Seq},
+		{AfterSeq: jobs[60].Seq, OldestFirst: true},
+		{OldestFirst: true, Workspace: "one", Limit: 7, Offset: 3},
+		{Limit: 10},
 		{Workspace: "one", Tag: "a", PathStart: "f/", CreatedAfter: mid, NoParent: true, Limit: 4},
 	}
 	for _, f := range filters {

@@ -168,11 +168,11 @@ func deleteJobs(w *world) {
 	})
 }
 
-// sweepExecutions deletes until nothing more goes.
-func sweepExecutions(w *world, atLeast time.Duration, most int) (deleted int) {
+// sweepExecutions deletes what is older than a minute until nothing more goes.
+func sweepExecutions(w *world, most int) (deleted int) {
 	for idle := 0; idle < 3; {
 		var n int
-		w.update(func(tx store.Tx) { n = must(tx.DeleteExecutions(tx.Now(), atLeast, most)) })
+		w.update(func(tx store.Tx) { n = must(tx.DeleteExecutions(tx.Now(), time.Minute, most)) })
 		if n > most {
 			w.Errorf("deleted %d rows, asked for at most %d", n, most)
 		}
@@ -200,10 +200,10 @@ func deleteExecutions(w *world) {
 	}
 	struck := w.run(short, "w")
 	w.end(struck, sluice.EndStruck)
-	w.equal("too early", sweepExecutions(w, time.Minute, 2), 0)
+	w.equal("too early", sweepExecutions(w, 2), 0)
 	w.clock.Pass(time.Minute)
 	held := w.run(short, "w")
-	w.equal("deleted", sweepExecutions(w, time.Minute, 2), 5)
+	w.equal("deleted", sweepExecutions(w, 2), 5)
 	w.both(func(r store.Reader) {
 		w.equal("left", executionIDs(must(r.History(0, 0, 100))), executionIDs([]*sluice.Execution{list[1], list[4], held}))
 		g := must(r.GroupByID(short.ID))
@@ -213,7 +213,7 @@ func deleteExecutions(w *world) {
 		w.equal("not trimmed", []int64{g.TrimmedReleases, g.TrimmedLaunches, g.TrimmedOrder}, []int64{0, 0, 0})
 	})
 	w.clock.Pass(time.Hour)
-	w.equal("deleted later", sweepExecutions(w, time.Minute, 100), 2)
+	w.equal("deleted later", sweepExecutions(w, 100), 2)
 }
 
 // deleteExecutionsHeld trims around an execution that is held for long: what
@@ -230,7 +230,7 @@ func deleteExecutionsHeld(w *world) {
 	w.clock.Pass(time.Hour)
 	recent := w.run(g, "w")
 	w.end(recent, sluice.EndReported)
-	w.equal("deleted", sweepExecutions(w, time.Minute, 10), 3)
+	w.equal("deleted", sweepExecutions(w, 10), 3)
 	w.both(func(r store.Reader) {
 		g := must(r.GroupByID(g.ID))
 		for _, series := range []struct {

@@ -9,12 +9,6 @@ import (
 
 const atCWD = ^uintptr(99) // AT_FDCWD, -100
 
-// Where a spawned process begins.
-const (
-	entryInit = 0
-	entryJob  = 1
-)
-
 // This file runs in processes that were cloned from the supervisor and never
 // executed anew. On amd64 they share its memory, running on stacks of their own
 // (as posix_spawn does, but for longer); elsewhere they have a copy of it, in
@@ -25,6 +19,7 @@ const (
 // function is nosplit, and the linker proves that the chain fits), no
 // instrumentation, no channel, map, interface, closure, defer or panic; all
 // memory is the block, which nobody else touches until the init was reaped.
+// (RawSyscall6 everywhere, because RawSyscall is one more frame.)
 
 // forkInit starts an init that runs b and returns its process id. The calling
 // goroutine must be locked to its thread.
@@ -35,12 +30,12 @@ const (
 func forkInit(b *block) (int, syscall.Errno) {
 	// No handler of the Go runtime may run in the child, ever.
 	sigmask(&b.allSignals, &b.savedSignals)
-	pid, errno := spawn(b.cloneFlags, stackEnd(&b.initStack), b, entryInit)
+	pid, errno := spawnInit(b.cloneFlags, stackEnd(&b.initStack), b)
 	sigmask(&b.savedSignals, nil)
 	return int(pid), syscall.Errno(errno)
 }
 
-// stackEnd leaves room for one argument above the end, as spawn expects.
+// stackEnd leaves room for one argument above the end, as clone expects.
 //
 //go:nosplit
 //go:norace
@@ -93,14 +88,14 @@ func takeFiles(b *block) {
 		if i > fdErr {
 			flags = unix.O_CLOEXEC
 		}
-		if _, _, e := syscall.RawSyscall(unix.SYS_DUP3, uintptr(b.files[i]), uintptr(i), flags); e != 0 {
+		if _, _, e := syscall.RawSyscall6(unix.SYS_DUP3, uintptr(b.files[i]), uintptr(i), flags, 0, 0, 0); e != 0 {
 			exit(125)
 		}
 		n++
 	}
-	if _, _, e := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, n, 1<<31-1, 0); e != 0 {
+	if _, _, e := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, n, 1<<31-1, 0, 0, 0, 0); e != 0 {
 		for fd := n; fd < 65536; fd++ {
-			syscall.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		}
 	}
 }
@@ -123,8 +118,8 @@ func prepareInit(b *block) {
 	}
 	sig, _, e1 := syscall.RawSyscall6(unix.SYS_SIGNALFD4, ^uintptr(0), uintptr(unsafe.Pointer(&b.chldSet)), 8,
 		unix.SFD_CLOEXEC|unix.SFD_NONBLOCK, 0, 0)
-	tim, _, e2 := syscall.RawSyscall(unix.SYS_TIMERFD_CREATE, unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK, 0)
-	_, _, e3 := syscall.RawSyscall(unix.SYS_PIPE2, uintptr(unsafe.Pointer(&b.execPipe)), unix.O_CLOEXEC, 0)
+	tim, _, e2 := syscall.RawSyscall6(unix.SYS_TIMERFD_CREATE, unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK, 0, 0, 0, 0)
+	_, _, e3 := syscall.RawSyscall6(unix.SYS_PIPE2, uintptr(unsafe.Pointer(&b.execPipe)), unix.O_CLOEXEC, 0, 0, 0, 0)
 	if e1 != 0 || e2 != 0 || e3 != 0 {
 		exit(125)
 	}
@@ -143,15 +138,15 @@ func prepareInit(b *block) {
 //go:nocheckptr
 func startJob(b *block) {
 	// With shared memory this waits until exec has succeeded or failed.
-	pid, errno := spawn(uintptr(unix.SIGCHLD)|unix.CLONE_VM|unix.CLONE_VFORK, stackEnd(&b.jobStack), b, entryJob)
+	pid, errno := spawnJob(uintptr(unix.SIGCHLD)|unix.CLONE_VM|unix.CLONE_VFORK, stackEnd(&b.jobStack), b)
 	b.main = int32(pid)
 	if errno != 0 {
 		b.main, b.mainDone, b.execRead, b.execErrno = -1, true, true, int32(errno)
 		b.poll[pollExec].fd = -1
 	}
 	closeFD(b.execPipe[1])
-	syscall.RawSyscall(unix.SYS_DUP3, fdIn, fdOut, 0)
-	syscall.RawSyscall(unix.SYS_DUP3, fdIn, fdErr, 0)
+	syscall.RawSyscall6(unix.SYS_DUP3, fdIn, fdOut, 0, 0, 0, 0)
+	syscall.RawSyscall6(unix.SYS_DUP3, fdIn, fdErr, 0, 0, 0, 0)
 }
 
 // execJob becomes the job's program, in a session of its own and with the
@@ -161,7 +156,7 @@ func startJob(b *block) {
 //go:norace
 //go:nocheckptr
 func execJob(b *block) {
-	syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
+	syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
 	prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL)
 	for i := range b.ignored { // exec itself resets those that have a handler
 		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(b.ignored[i]), uintptr(unsafe.Pointer(&b.action)), 0, 8, 0, 0)
@@ -169,16 +164,18 @@ func execJob(b *block) {
 	none := &b.num // zero
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(none)), 0, 8, 0, 0)
 	// Bounds on the job (rlimits, cgroups, Landlock) have their place here.
-	_, _, errno := syscall.RawSyscall(unix.SYS_CHDIR, b.dir, 0, 0)
-	if bootNow(b); b.nowNS >= *b.lease {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_CHDIR, b.dir, 0, 0, 0, 0, 0)
+	// Without a helper: the chain of calls is at its deepest here.
+	syscall.RawSyscall6(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&b.now)), 0, 0, 0, 0)
+	if b.now[0]*1e9+b.now[1] >= *b.lease {
 		errno = unix.ETIME // the way here was too long
 	}
 	if errno == 0 {
-		_, _, errno = syscall.RawSyscall(unix.SYS_EXECVE, b.path,
-			uintptr(unsafe.Pointer(&b.argv)), uintptr(unsafe.Pointer(&b.envv)))
+		_, _, errno = syscall.RawSyscall6(unix.SYS_EXECVE, b.path,
+			uintptr(unsafe.Pointer(&b.argv)), uintptr(unsafe.Pointer(&b.envv)), 0, 0, 0)
 	}
 	b.execErrno = int32(errno)
-	syscall.RawSyscall(unix.SYS_WRITE, uintptr(b.execPipe[1]), uintptr(unsafe.Pointer(&b.execErrno)), 4)
+	syscall.RawSyscall6(unix.SYS_WRITE, uintptr(b.execPipe[1]), uintptr(unsafe.Pointer(&b.execErrno)), 4, 0, 0, 0)
 	exit(127)
 }
 
@@ -217,7 +214,7 @@ func readOrders(b *block) {
 	if b.poll[pollOrders].revents == 0 {
 		return
 	}
-	n, _, errno := syscall.RawSyscall(unix.SYS_READ, fdOrders, uintptr(unsafe.Pointer(&b.num)), 8)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_READ, fdOrders, uintptr(unsafe.Pointer(&b.num)), 8, 0, 0, 0)
 	switch {
 	case errno != 0 || n != 8:
 		b.poll[pollOrders].fd = -1
@@ -245,7 +242,7 @@ func readExec(b *block) {
 	if b.execRead || (b.poll[pollExec].revents == 0 && !b.mainDone) {
 		return
 	}
-	n, _, _ := syscall.RawSyscall(unix.SYS_READ, uintptr(b.execPipe[0]), uintptr(unsafe.Pointer(&b.execErrno)), 4)
+	n, _, _ := syscall.RawSyscall6(unix.SYS_READ, uintptr(b.execPipe[0]), uintptr(unsafe.Pointer(&b.execErrno)), 4, 0, 0, 0)
 	b.execRead, b.launched = true, n == 0
 	b.poll[pollExec].fd = -1
 	closeFD(b.execPipe[0])
@@ -321,11 +318,11 @@ func kill(b *block, cause uint32) {
 //go:nocheckptr
 func signalTree(b *block, sig uintptr) {
 	if b.namespaces {
-		syscall.RawSyscall(unix.SYS_KILL, ^uintptr(0), sig, 0)
+		syscall.RawSyscall6(unix.SYS_KILL, ^uintptr(0), sig, 0, 0, 0, 0)
 		return
 	}
 	if b.main > 0 && !b.mainDone {
-		syscall.RawSyscall(unix.SYS_KILL, uintptr(-int(b.main)), sig, 0)
+		syscall.RawSyscall6(unix.SYS_KILL, uintptr(-int(b.main)), sig, 0, 0, 0, 0)
 	}
 	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, atCWD, uintptr(unsafe.Pointer(&b.children)), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
 	if errno != 0 {
@@ -333,7 +330,7 @@ func signalTree(b *block, sig uintptr) {
 	}
 	pid := 0
 	for {
-		n, _, errno := syscall.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&b.buf)), uintptr(len(b.buf)))
+		n, _, errno := syscall.RawSyscall6(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&b.buf)), uintptr(len(b.buf)), 0, 0, 0)
 		if errno != 0 || n == 0 || n > uintptr(len(b.buf)) {
 			break
 		}
@@ -341,7 +338,7 @@ func signalTree(b *block, sig uintptr) {
 			if c := b.buf[i]; c >= '0' && c <= '9' {
 				pid = pid*10 + int(c-'0')
 			} else if pid > 1 {
-				syscall.RawSyscall(unix.SYS_KILL, uintptr(pid), sig, 0)
+				syscall.RawSyscall6(unix.SYS_KILL, uintptr(pid), sig, 0, 0, 0, 0)
 				pid = 0
 			}
 		}
@@ -360,7 +357,7 @@ func sayLaunched(b *block) {
 		return
 	}
 	b.rec = record{job: b.job, kind: recLaunched}
-	_, _, errno := syscall.RawSyscall(unix.SYS_WRITE, fdStatus, uintptr(unsafe.Pointer(&b.rec)), recordSize)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, fdStatus, uintptr(unsafe.Pointer(&b.rec)), recordSize, 0, 0, 0)
 	b.said = errno != unix.EAGAIN
 	b.poll[pollStatus].fd = fdStatus
 	if b.said {
@@ -377,7 +374,7 @@ func sayGone(b *block) {
 	b.rec = record{job: b.job, kind: recGone, cause: b.cause, status: b.status, errno: b.execErrno, rssKB: b.maxRSS}
 	b.poll[0] = pollFD{fd: fdStatus, events: unix.POLLOUT}
 	for {
-		_, _, errno := syscall.RawSyscall(unix.SYS_WRITE, fdStatus, uintptr(unsafe.Pointer(&b.rec)), recordSize)
+		_, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, fdStatus, uintptr(unsafe.Pointer(&b.rec)), recordSize, 0, 0, 0)
 		if errno != unix.EAGAIN {
 			return
 		}
@@ -389,7 +386,7 @@ func sayGone(b *block) {
 //go:norace
 //go:nocheckptr
 func bootNow(b *block) {
-	syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&b.now)), 0)
+	syscall.RawSyscall6(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&b.now)), 0, 0, 0, 0)
 	b.nowNS = b.now[0]*1e9 + b.now[1]
 }
 
@@ -398,7 +395,7 @@ func bootNow(b *block) {
 //go:nocheckptr
 func drain(b *block, fd int32, revents int16) {
 	if revents != 0 {
-		syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b.buf)), uintptr(len(b.buf)))
+		syscall.RawSyscall6(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b.buf)), uintptr(len(b.buf)), 0, 0, 0)
 	}
 }
 
@@ -411,7 +408,7 @@ func sigmask(set, old *uint64) {
 //go:nosplit
 //go:norace
 func fcntl(fd int32, cmd, arg uintptr) uintptr {
-	r, _, _ := syscall.RawSyscall(unix.SYS_FCNTL, uintptr(fd), cmd, arg)
+	r, _, _ := syscall.RawSyscall6(unix.SYS_FCNTL, uintptr(fd), cmd, arg, 0, 0, 0)
 	return r
 }
 
@@ -423,12 +420,12 @@ func prctl(option, arg uintptr) {
 
 //go:nosplit
 //go:norace
-func closeFD(fd int32) { syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+func closeFD(fd int32) { syscall.RawSyscall6(unix.SYS_CLOSE, uintptr(fd), 0, 0, 0, 0, 0) }
 
 //go:nosplit
 //go:norace
 func exit(code uintptr) {
 	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, code, 0, 0)
+		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, code, 0, 0, 0, 0, 0)
 	}
 }

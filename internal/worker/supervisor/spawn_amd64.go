@@ -1,28 +1,40 @@
+//go:build !portable
+
 package supervisor
 
 import "unsafe"
 
-// sharedMemory says whether spawn makes processes that share the memory of
-// their parent, which saves copying and tearing down its page tables twice per
-// job.
-const sharedMemory = true
+// On this architecture new processes share the memory of their parent, which
+// saves copying and tearing down its page tables twice per job.
 
 // clone is the system call of that name; see spawn_amd64.s.
 //
 //go:noescape
 func clone(flags, stack uintptr, b *block, entry uintptr) (pid, errno uintptr)
 
-// entries are the addresses of the code of the functions. (A plain call from
-// assembly would go through a wrapper, which the race detector instruments.)
-var entries [2]uintptr
+// The addresses of the functions' code. (A plain call from assembly would go
+// through a wrapper, which the race detector instruments.)
+var initEntry, jobEntry uintptr
 
-func init() { entries[entryInit], entries[entryJob] = codeOf(runInit), codeOf(execJob) }
+func init() { initEntry, jobEntry = codeOf(runInit), codeOf(execJob) }
 
 func codeOf(f func(*block)) uintptr { return **(**uintptr)(unsafe.Pointer(&f)) }
 
+// spawnInit starts a process that calls runInit(b).
+//
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func spawn(flags, stack uintptr, b *block, entry int) (pid, errno uintptr) {
-	return clone(flags, stack, b, entries[entry])
+func spawnInit(flags, stack uintptr, b *block) (pid, errno uintptr) {
+	return clone(flags, stack, b, initEntry)
+}
+
+// spawnJob starts a process that calls execJob(b), and waits until it has
+// executed its program or ended.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func spawnJob(flags, stack uintptr, b *block) (pid, errno uintptr) {
+	return clone(flags, stack, b, jobEntry)
 }

@@ -1,3 +1,5 @@
+//go:build !portable
+
 #include "textflag.h"
 
 // func clone(flags, stack uintptr, b *block, entry uintptr) (pid, errno uintptr)

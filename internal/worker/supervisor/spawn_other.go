@@ -1,4 +1,4 @@
-//go:build !amd64
+//go:build !amd64 || portable
 
 package supervisor
 
@@ -8,22 +8,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sharedMemory: here, a new process has a copy of its parent's memory.
-const sharedMemory = false
+// Here, a new process has a copy of its parent's memory: it needs neither a
+// stack of its own nor assembly. The build tag "portable" selects this form on
+// any architecture.
 
-// spawn is the portable form: it forks, so it needs neither the stack nor
-// assembly.
+// spawnInit starts a process that calls runInit(b).
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func spawn(flags, _ uintptr, b *block, entry int) (pid, errno uintptr) {
-	flags &^= unix.CLONE_VM | unix.CLONE_VFORK
-	p, _, e := syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
+func spawnInit(flags, _ uintptr, b *block) (pid, errno uintptr) {
+	p, _, e := syscall.RawSyscall6(unix.SYS_CLONE, flags&^unix.CLONE_VM, 0, 0, 0, 0, 0)
 	if e == 0 && p == 0 {
-		if entry == entryInit {
-			runInit(b)
-		}
+		runInit(b)
+	}
+	return p, uintptr(e)
+}
+
+// spawnJob starts a process that calls execJob(b).
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func spawnJob(flags, _ uintptr, b *block) (pid, errno uintptr) {
+	p, _, e := syscall.RawSyscall6(unix.SYS_CLONE, flags&^(unix.CLONE_VM|unix.CLONE_VFORK), 0, 0, 0, 0, 0)
+	if e == 0 && p == 0 {
 		execJob(b)
 	}
 	return p, uintptr(e)
