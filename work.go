@@ -76,7 +76,7 @@ type Report struct {
 	Success   bool
 	Result    json.RawMessage // JSON; on failure {"error": {...}}; at most MaxResultBytes
 	Launched  bool            // whether the process was launched at all
-	Lost      bool            // the worker was out of touch and ended the job: it is as lost as if the worker were, and may run again
+	Lost      bool            // the job was ended for the worker's sake (out of touch, shut down, supervisor killed): it may run again
 	MemPeakKB int64
 }
 

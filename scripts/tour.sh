@@ -24,16 +24,17 @@ api() {
 	exec 3>&-
 }
 
-# submit PATH N pushes N jobs and returns without waiting for them.
+# submit PATH N pushes N jobs in one call and returns without waiting for them.
 submit() {
-	local n
-	for ((n = 0; n < $2; n++)); do
-		"$sluice" run "$1" -d "{\"url\": \"http://$API_ADDR\"}" >/dev/null
-	done
+	local said
+	said=$("$sluice" run "$1" --count "$2" -d "{\"url\": \"http://$API_ADDR\"}" 2>&1) || {
+		echo "$said" >&2
+		return 1
+	}
 }
 
 # newest PATH N prints, as JSON, the newest N jobs of a path that have ended.
-newest() { "$sluice" jobs list --json --path "$1" --state completed --limit "$2"; }
+newest() { "$sluice" jobs list --json --path "$1" --limit "$2"; }
 
 # called N waits until the demo API has answered N calls, for five minutes at most.
 called() {
@@ -54,7 +55,7 @@ field() { { grep -oE "\"$1\": ?\"?[^\",}]+" || true; } | sed -E 's/^"[^"]+": ?"?
 # expression in J, N, W and d, in seconds; "" prints none.
 round() {
 	local jobs stats makespan median
-	api POST /reset >/dev/null
+	api POST /reset >/dev/null 2>&1
 	submit "$2" "$JOBS"
 	called "$JOBS"
 	sleep 1 # the last call is answered a moment before its job has ended

@@ -17,10 +17,11 @@ import (
 func (c *chaos) faults(lasts time.Duration) {
 	c.t.Helper()
 	const kill, drain, freeze, victim = 0, 1, 2, 3
-	deck := []int{freeze, kill, freeze, victim, kill, drain, kill, victim, freeze, kill}
+	deck := []int{kill, freeze, kill, victim, freeze, drain, kill, victim, freeze, kill}
 	for turn, end := 0, time.Now().Add(lasts); ; turn++ {
-		pause(c.t.Context(), 2*time.Second+time.Duration(c.dice.Int64N(int64(4*time.Second))))
-		if time.Now().After(end) || c.t.Context().Err() != nil {
+		rest := 2*time.Second + time.Duration(c.dice.Int64N(int64(4*time.Second)))
+		pause(c.t.Context(), min(rest, time.Until(end)))
+		if !time.Now().Before(end) || c.t.Context().Err() != nil {
 			return
 		}
 		switch deck[turn%len(deck)] {

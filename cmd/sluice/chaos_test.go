@@ -262,7 +262,7 @@ func (c *chaos) job(s *chaosScript, dice *rand.Rand) (key string, r client.RunRe
 	case n < 8 && s.long:
 		what = "daemon"
 	case n < 9 && s.long:
-		seconds = "4"
+		seconds = "3"
 	}
 	args, err := json.Marshal(map[string]string{"key": key, "witness": c.witness, "seconds": seconds, "what": what})
 	if err != nil {
@@ -283,7 +283,9 @@ func (c *chaos) job(s *chaosScript, dice *rand.Rand) (key string, r client.RunRe
 func (c *chaos) push(batch []client.RunRequest) bool {
 	c.mu.Lock()
 	for _, r := range batch {
-		c.sent[r.ID] = c.sent[r.ID]
+		if _, known := c.sent[r.ID]; !known {
+			c.sent[r.ID] = false
+		}
 	}
 	c.mu.Unlock()
 	for n := 0; ; n++ {
@@ -317,15 +319,15 @@ func (c *chaos) cancel(id string, force bool) {
 	ctx, done := context.WithTimeout(c.t.Context(), pushPatience)
 	defer done()
 	err := c.client.Load().Cancel(ctx, id, "chaos", force)
-	switch code := sluice.CodeOf(err); code {
-	case "":
-		c.mu.Lock()
-		c.canceled++
-		c.mu.Unlock()
-	case sluice.CodeUnavailable, sluice.CodeConflict:
-	default:
-		c.t.Errorf("cancel job %s: %v", id, err)
+	if code := sluice.CodeOf(err); code != "" {
+		if code != sluice.CodeUnavailable && code != sluice.CodeConflict {
+			c.t.Errorf("cancel job %s: %v", id, err)
+		}
+		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.canceled++
 }
 
 // waiting returns how many jobs of a group wait; 0 if nobody says it.

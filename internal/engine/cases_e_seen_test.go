@@ -21,9 +21,21 @@ import (
 // the end of a job, sees numbers go back, or sees a job go back.
 func TestE1_ReconnectingWatcherMissesNothing(t *testing.T) {
 	t.Parallel()
+	for _, how := range []string{"each reads for itself", "one reads for all"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if how == "one reads for all" {
+				defer w.run()()
+			}
+			w.missesNothing(t)
+		})
+	}
+}
+
+func (w *world) missesNothing(t *testing.T) {
 	const writers = 8
 	each := sized(100, 12)
-	w := newWorld(t)
 	w.script("f/e/api", "concurrent_limit", 3)
 	w.reportAll("w1", w.mustTake("the first change", w.push("f/e/api")))
 	from := w.maxRev()

@@ -238,7 +238,7 @@ func (e *Engine) forecast(r store.Reader, j *sluice.Job, g *store.Group, in limi
 		t = g.Pause.Until
 	}
 	w.Estimate = &t
-	w.EstimateBasis = fmt.Sprintf("executions of this key last %s, and %d are ahead", g.Typical.Round(time.Millisecond), w.Position.N-1)
+	w.EstimateBasis = fmt.Sprintf("executions of this key last %s, and %d are ahead", spoken(g.Typical), w.Position.N-1)
 	return nil
 }
 
@@ -261,13 +261,21 @@ func (e *Engine) served(r store.Reader, tag string, now time.Time) (served, free
 	return served, false, nil
 }
 
+// spoken says how long something lasts.
+func spoken(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
 // inWords says a wait in one sentence.
 func inWords(w *sluice.Wait, now time.Time) string {
 	in := func(t *time.Time) string {
 		if t == nil {
 			return "when a slot frees"
 		}
-		return "in " + max(t.Sub(now), 0).Round(100*time.Millisecond).String()
+		return "in " + spoken(max(t.Sub(now), 0))
 	}
 	switch w.Reason {
 	case sluice.ReasonScheduled:

@@ -127,6 +127,7 @@ func (h *Host) world(o Options) *World {
 		w.story = &strings.Builder{}
 	}
 	w.begin, w.beginBoot = w.begun(), h.clock.boot
+	h.clock.wall = w.begin // whatever steps the world before took
 	if !o.Quiet && w.chance("trouble", 0.7) {
 		w.trouble = 0.1
 	}
@@ -145,9 +146,9 @@ func (w *World) begun() time.Time {
 // in a minute, and some are not.
 func (w *World) drawAll(o Options) []Op {
 	r := w.stream("size")
-	n := 10 + r.IntN(40)
-	if r.IntN(10) == 0 {
-		n *= 3
+	n := 6 + r.IntN(18)
+	if r.IntN(16) == 0 {
+		n *= 5
 	}
 	return draw(o.Seed, n, !o.Quiet && w.stream("faults").IntN(4) > 0)
 }

@@ -15,7 +15,7 @@ const (
 	stopAfter = 2 * time.Second
 	killGrace = 300 * time.Millisecond
 	lostAfter = 4 * time.Second
-	beatEvery = 500 * time.Millisecond
+	beatEvery = 800 * time.Millisecond
 	retry     = 200 * time.Millisecond
 )
 

@@ -158,30 +158,32 @@ func checkHistory(t *testing.T, h *Host) {
 
 // TestCrashes plays small worlds again for every call that they make: it is
 // broken off before its commit, and after it; by turns the caller gets an
-// error or the server dies.
+// error or the server dies. A soak plays all four, and more worlds.
 func TestCrashes(t *testing.T) {
+	soak := fromEnv(t, "SLUICE_SIM_SEEDS", seeds) > seeds
+	traces := []uint64{1003, 1009}
+	if !slow || soak {
+		traces = append(traces, 1001, 1002, 1004, 1005)
+	}
 	var worlds []Options
-	for _, seed := range []uint64{1001, 1003, 1004} {
-		o := Options{Seed: seed, Quiet: true, Ops: draw(seed, 14, false)}
-		h, err := NewHost("")
-		if err != nil {
-			t.Fatal(err)
+	for _, seed := range traces {
+		o := Options{Seed: seed, Quiet: true, Ops: draw(seed, 10, false)}
+		p := &player{t: t}
+		out := p.play(o)
+		if out == nil || out.Violation != nil {
+			return
 		}
-		out, err := h.Play(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if out.Violation != nil {
-			t.Fatal(story(o, out))
-		}
-		if err := h.Close(); err != nil {
-			t.Fatal(err)
-		}
+		p.close(p.memory)
+		p.close(p.file)
 		t.Logf("seed %d: %d jobs, %d calls", seed, out.Pushes, out.Calls)
 		for k := 1; k <= out.Calls; k++ {
 			for i, after := range []bool{false, true} {
-				o.Crash = Crash{Call: k, After: after, Die: (k+i+int(seed))%2 == 0}
+				die := (k+i+int(seed))%2 == 0
+				o.Crash = Crash{Call: k, After: after, Die: die}
 				worlds = append(worlds, o)
+				if o.Crash.Die = !die; soak {
+					worlds = append(worlds, o)
+				}
 			}
 		}
 	}

@@ -240,7 +240,7 @@ func (t *Task) judge(e supervisor.Exit) (Outcome, bool) {
 	case e.Cause == supervisor.CauseLease:
 		o.Failure = &Failure{FailureLease, "The worker could not reach the server for too long, and the job was ended."}
 	case e.Cause == supervisor.CauseLost, e.Cause == supervisor.CauseClosed:
-		o.Failure = &Failure{FailureWorker, "The job's supervisor was killed, and the job with it."}
+		o.Failure = &Failure{FailureLease, "The job's supervisor was killed, and the job with it."}
 	case e.Status.Signaled():
 		sig := e.Status.Signal()
 		o.Failure = &Failure{FailureExecution, fmt.Sprintf("Killed by signal %d (%s), last log lines:\n%s", sig, unix.SignalName(sig), t.LastLines())}

@@ -56,11 +56,11 @@ const (
 	FailureTimeout     = "ExecutionTimeout" // it ran longer than it may
 	FailureCanceled    = "Canceled"         // the server ordered its end
 	FailureShutdown    = "WorkerShutdown"   // the worker could not wait for its end
-	FailureLease       = "WorkerLost"       // the worker lost the server for too long
+	FailureLease       = "WorkerLost"       // the worker lost the server for too long, or the job's supervisor was killed
 	FailureUnsupported = "UnsupportedLanguage"
 	FailureArguments   = "InvalidArguments"
 	FailureResult      = "InvalidResult"
-	FailureWorker      = "WorkerErr" // the job's supervisor was killed, or a fault of ours
+	FailureWorker      = "WorkerErr" // a fault of ours
 )
 
 func failed(name, format string, args ...any) Outcome {

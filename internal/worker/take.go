@@ -214,7 +214,7 @@ func (w *Worker) reportOf(h *held, o Outcome) sluice.Report {
 	r := sluice.Report{
 		Execution: h.Execution, Worker: w.cfg.Name, Success: o.Failure == nil,
 		Result: o.Result, Launched: h.launched, MemPeakKB: o.MemPeakKB,
-		Lost: o.Failure != nil && o.Failure.Name == FailureLease,
+		Lost: o.Failure != nil && (o.Failure.Name == FailureLease || o.Failure.Name == FailureShutdown),
 	}
 	switch {
 	case o.Failure != nil:

@@ -357,8 +357,8 @@ func TestDrainEndsJobsWhenItMust(t *testing.T) {
 	if err := w.Drain(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	if g := failure(t, f.result(t, 1)); g.Name != FailureShutdown {
-		t.Errorf("%+v", g)
+	if r := f.result(t, 1); failure(t, r).Name != FailureShutdown || !r.Lost {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -425,8 +425,8 @@ func TestSupervisorThatIsKilled(t *testing.T) {
 	if p, err := os.FindProcess(w.sup.PID()); err != nil || p.Kill() != nil {
 		t.Fatal("the supervisor could not be killed")
 	}
-	if g := failure(t, f.result(t, 1)); g.Name != FailureWorker {
-		t.Errorf("%+v", g)
+	if r := f.result(t, 1); failure(t, r).Name != FailureLease || !r.Lost {
+		t.Errorf("%+v", r)
 	}
 	if n := running(t, "1234.5"); n != 0 {
 		t.Errorf("%d processes of the job are left", n)

@@ -12,8 +12,8 @@ import (
 // never catches up with the newest pages, and only a log that is folded whole is begun
 // anew; so when the log has grown long, the writer folds what little is left.
 const (
-	foldPages = 1000 // the goroutine begins
-	longPages = 8000 // the writer helps; 32 MB
+	foldPages = 1000 // the goroutine folds whenever so many more were written
+	longPages = 4000 // the writer helps; 16 MB
 )
 
 // watchLog has every commit note how many pages the log holds.
@@ -39,7 +39,11 @@ func (s *Store) afterCommit() {
 		return
 	}
 	pages := *(*int32)(pointer(c.logPages))
-	if pages >= foldPages {
+	if pages < s.foldAsked { // begun anew
+		s.foldAsked = 0
+	}
+	if pages >= s.foldAsked+foldPages {
+		s.foldAsked = pages
 		select {
 		case s.fold <- struct{}{}:
 		default: // it is at it

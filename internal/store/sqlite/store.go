@@ -56,6 +56,7 @@ type Store struct {
 	pool       chan *conn    // readers; nil in memory
 	fold       chan struct{} // asks for a checkpoint; nil in memory
 	folded     chan struct{}
+	foldAsked  int32      // pages in the log when it was last asked for; the writer's
 	memory     sync.Mutex // in memory there is one connection, for one at a time
 
 	subs       subscribers

@@ -473,6 +473,44 @@ func TestWorkerAndSupervisorAreKilled(t *testing.T) {
 	})
 }
 
+// The init holds the lock, too: it is the last to go if the other two are killed.
+func TestInitHoldsTheLockUntilItsTreeIsGone(t *testing.T) {
+	tag := tag(t)
+	script, n := tree(tag)
+	worker, pid, lock := helper(t, "proc", "1h", script)
+	eventually(t, "the tree is complete", func() bool { return running(tag) > n })
+	init := onlyChild(t, pid)
+	if err := errors.Join(unix.Kill(init, unix.SIGSTOP), worker.Process.Kill(), unix.Kill(pid, unix.SIGKILL)); err != nil {
+		t.Fatal(err)
+	}
+	_ = worker.Wait()
+	eventually(t, "the supervisor is gone", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(text), ") Z ")
+	})
+	if !locked(t, lock) || running(tag) == 0 {
+		t.Error("the lock is not held by a stopped init with a living tree")
+	}
+	if err := unix.Kill(init, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	lockOutlivesTree(t, lock, tag)
+}
+
+// onlyChild returns the process id of the one init of a supervisor.
+func onlyChild(t *testing.T, supervisor int) int {
+	t.Helper()
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", supervisor))
+	for _, f := range threads {
+		text, _ := os.ReadFile(f)
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			return pid
+		}
+	}
+	t.Fatal("init not found")
+	return 0
+}
+
 func TestInitIsKilled(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string) {
 		tag := tag(t)
@@ -480,18 +518,7 @@ func TestInitIsKilled(t *testing.T) {
 		script, n := tree(tag)
 		p, out := bash(t, s, script)
 		eventually(t, "the tree is complete", func() bool { return running(tag) >= n })
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.PID()))
-		pid := 0
-		for _, f := range threads {
-			text, _ := os.ReadFile(f)
-			if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-				pid = n
-			}
-		}
-		if pid <= 0 {
-			t.Fatal("init not found")
-		}
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		if err := unix.Kill(onlyChild(t, s.PID()), unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		<-p.Gone()
