@@ -83,7 +83,8 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 	}
 	tags := calls[0].req.Tags
 	lowest := rows[len(rows)-1].Head.Priority
-	ahead := places/len(rows) + 1
+	u.ahead = min(places/len(rows)+1, maxLinesPerRound)
+	defer func() { u.ahead = 0 }()
 	next := 0
 	for queue.Len() > 0 && places > 0 {
 		l := heap.Pop(queue).(*line)
@@ -97,7 +98,7 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 			}
 			continue
 		}
-		j, err := u.head(c, min(ahead, maxLinesPerRound))
+		j, err := u.head(c)
 		if err != nil {
 			return err
 		}
@@ -163,7 +164,7 @@ func (u *unit) yield(queue *turnQueue, l, c *line, all bool, lowest int) error {
 // only for a job of higher priority than the lowest in it: lines that are not
 // in the round come before it otherwise.
 func (u *unit) requeue(queue *turnQueue, l *line, all bool, lowest int) error {
-	j, err := u.head(l, 1)
+	j, err := u.head(l)
 	switch i := slices.Index(*queue, l); {
 	case err != nil:
 		return err
@@ -231,7 +232,7 @@ func (u *unit) candidate(l *line, tags []string) (*line, error) {
 		if u.lapsed(c) {
 			return nil, nil
 		}
-		j, err := u.head(c, 1)
+		j, err := u.head(c)
 		if err != nil {
 			return nil, err
 		}

@@ -88,7 +88,7 @@ func (s *brittleStore) before(f func()) {
 // on starts the world's engine anew on another view of its store.
 func (w *world) on(s store.Store) {
 	w.t.Helper()
-	w.Engine.Close()
+	w.Close()
 	var err error
 	w.Engine, err = engine.New(w.ctx(), s, w.o)
 	w.must(err)

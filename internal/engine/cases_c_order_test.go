@@ -79,14 +79,14 @@ func (h *endHeap) Pop() any {
 // where their rank is.
 func TestC4_ScheduledForLaterChangesNothing(t *testing.T) {
 	t.Parallel()
-	play := func(later bool) (starts []string, w *world, ids, scheduled []string) {
+	play := func(later bool) (starts []string, w *world, scheduled []string) {
 		w = newWorld(t)
 		w.script("f/c/api", "concurrent_limit", 2, "concurrency_time_window_s", 10)
 		if later {
 			scheduled = append(scheduled, w.push("f/c/api", in(time.Hour), priority(100)))
 			scheduled = append(scheduled, w.push("f/c/api", in(time.Hour)), w.push("f/c/api", in(time.Hour), tag("gpu")))
 		}
-		ids = w.pushN("f/c/api", 8)
+		ids := w.pushN("f/c/api", 8)
 		for second := range 60 {
 			got := w.take("w1", 5, "bash", "gpu")
 			for _, a := range got {
@@ -95,10 +95,10 @@ func TestC4_ScheduledForLaterChangesNothing(t *testing.T) {
 			w.clock.advance(time.Second)
 			w.reportAll("w1", got)
 		}
-		return starts, w, ids, scheduled
+		return starts, w, scheduled
 	}
-	alone, _, _, _ := play(false)
-	beside, w, _, scheduled := play(true)
+	alone, _, _ := play(false)
+	beside, w, scheduled := play(true)
 	if len(alone) != 8 || !slices.Equal(alone, beside) {
 		t.Fatalf("with jobs scheduled for later\n%v, without\n%v", beside, alone)
 	}
@@ -190,9 +190,9 @@ func TestC6_HighPriorityStartsNext(t *testing.T) {
 }
 
 // mustOne takes with one place and wants this job.
-func (w *world) mustOne(what, want string, tags ...string) sluice.Assignment {
+func (w *world) mustOne(what, want string) sluice.Assignment {
 	w.t.Helper()
-	got := w.take("w1", 1, tags...)
+	got := w.take("w1", 1)
 	if len(got) != 1 || got[0].JobID != want {
 		w.t.Fatalf("%s: took %v, want %s", what, jobsOf(got), want)
 	}

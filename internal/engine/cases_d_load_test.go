@@ -120,8 +120,10 @@ func TestD2_StartCostsTheSameBehindAMillion(t *testing.T) {
 		what      string
 		few, many int64
 	}{
-		{"statements of a start", few.startStatements, many.startStatements}, {"rows of a start", few.startRows, many.startRows},
-		{"statements of a push", few.pushStatements, many.pushStatements}, {"rows of a push", few.pushRows, many.pushRows},
+		{"statements of a start", few.startStatements, many.startStatements},
+		{"rows of a start", few.startRows, many.startRows},
+		{"statements of a push", few.pushStatements, many.pushStatements},
+		{"rows of a push", few.pushRows, many.pushRows},
 	} {
 		if c.many*10 > c.few*12 || c.few == 0 {
 			t.Errorf("%s: %d behind 1,000, %d behind many", c.what, c.few, c.many)

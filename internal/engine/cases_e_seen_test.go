@@ -39,7 +39,7 @@ func (w *world) missesNothing(t *testing.T) {
 	w.script("f/e/api", "concurrent_limit", 3)
 	w.reportAll("w1", w.mustTake("the first change", w.push("f/e/api")))
 	from := w.maxRev()
-	ctx, giveUp := context.WithTimeout(w.ctx(), time.Minute)
+	ctx, giveUp := context.WithTimeout(w.ctx(), 30*time.Second)
 	defer giveUp()
 	outcomes := make(chan string, writers*each)
 	var all sync.WaitGroup

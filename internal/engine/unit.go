@@ -20,6 +20,7 @@ type unit struct {
 	groups map[int64]*group
 	lines  map[int64]*line // with and without a group
 	order  []*line         // lines without a group, in the order of opening
+	ahead  int             // how many first jobs of a line without a group are likely to be taken
 }
 
 // group is a locked group with all its lines.
@@ -243,16 +244,19 @@ func (u *unit) touch(l *line) {
 	l.fresh = true
 }
 
-// head returns the first job of a line, nil if it has none, and loads up to
-// most of those that follow.
-func (u *unit) head(l *line, most int) (*sluice.Job, error) {
+// head returns the first job of a line, nil if it has none.
+func (u *unit) head(l *line) (*sluice.Job, error) {
 	if l.Queued == 0 {
 		l.Head, l.stale, l.heads = sluice.Rank{}, false, nil
 		return nil, nil
 	}
 	if len(l.heads) == 0 {
+		most := 1
+		if l.group == nil {
+			most = max(most, u.ahead) // nothing but places holds these back
+		}
 		var err error
-		if l.heads, err = u.tx.Heads(l.ID, max(most, 1)); err != nil {
+		if l.heads, err = u.tx.Heads(l.ID, most); err != nil {
 			return nil, err
 		}
 		if len(l.heads) == 0 {
@@ -319,7 +323,7 @@ func (u *unit) settle() error {
 // renew makes a line's first job and first due time what they are.
 func (u *unit) renew(l *line) error {
 	if l.stale {
-		if _, err := u.head(l, 1); err != nil {
+		if _, err := u.head(l); err != nil {
 			return err
 		}
 	}

@@ -95,7 +95,7 @@ func (w *world) open() {
 }
 
 func (w *world) close() {
-	w.Engine.Close()
+	w.Close()
 	w.must(w.store.Close())
 }
 

@@ -117,7 +117,7 @@ func (r *rows) check() error {
 
 func (r *rows) checkGroup(g *store.Group) error {
 	var taken, struck, launched, released, held, waiting int64
-	var launchAt, endAt = map[int64]time.Time{}, map[int64]time.Time{}
+	launchAt, endAt := map[int64]time.Time{}, map[int64]time.Time{}
 	for _, id := range r.byKey[g.Key] {
 		x := r.execs[id]
 		if x.GroupID != g.ID {
@@ -278,7 +278,7 @@ func (r *rows) compare(ctx context.Context, s store.Store, swept bool) error {
 			}
 			if swept {
 				r.groups[id] = row
-			} else if row.Group.Taken != g.Taken || row.Struck != g.Struck || row.Launched != g.Launched || row.Released != g.Released || row.Waiting != g.Waiting {
+			} else if row.Taken != g.Taken || row.Struck != g.Struck || row.Launched != g.Launched || row.Released != g.Released || row.Waiting != g.Waiting {
 				return fmt.Errorf("group %q is stored as %+v, and was written as %+v", g.Key, row, g)
 			}
 		}

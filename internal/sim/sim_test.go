@@ -161,9 +161,9 @@ func checkHistory(t *testing.T, h *Host) {
 // error or the server dies. A soak plays all four, and more worlds.
 func TestCrashes(t *testing.T) {
 	soak := fromEnv(t, "SLUICE_SIM_SEEDS", seeds) > seeds
-	traces := []uint64{1003, 1009}
+	traces := []uint64{1008, 1018}
 	if !slow || soak {
-		traces = append(traces, 1001, 1002, 1004, 1005)
+		traces = append(traces, 1001, 1004, 1009, 1020, 1026, 1051)
 	}
 	var worlds []Options
 	for _, seed := range traces {

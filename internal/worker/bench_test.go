@@ -59,7 +59,7 @@ func BenchmarkBash(b *testing.B) {
 		}
 		b.ResetTimer()
 		f.push(jobs...)
-		drainBench(b, f, b.N+1)
+		drainBench(f, b.N+1)
 		b.StopTimer()
 		if r := f.reports[int64(b.N)]; string(r.Result) != `"hello 42"` {
 			b.Errorf("%s", r.Result)
@@ -92,14 +92,14 @@ func BenchmarkNoop(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			f.push(jobs...)
-			drainBench(b, f, b.N)
+			drainBench(f, b.N)
 			b.StopTimer()
 			stop()
 		})
 	}
 }
 
-func drainBench(b *testing.B, f *fakeSource, n int) {
+func drainBench(f *fakeSource, n int) {
 	for {
 		f.mu.Lock()
 		have, change := len(f.reports), f.change

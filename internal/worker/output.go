@@ -193,7 +193,7 @@ func (r *outputReader) run() {
 			r.mu.Lock()
 			o := r.byID[e.Fd]
 			r.mu.Unlock()
-			if o != nil && !(o.wide && slices.Contains(o.waiting, int(e.Pad))) {
+			if o != nil && (!o.wide || !slices.Contains(o.waiting, int(e.Pad))) {
 				o.waiting = append(o.waiting, int(e.Pad))
 				r.advance(o)
 			}

@@ -48,6 +48,7 @@ type Store struct {
 	tx    *tx // the writer's
 
 	ops        chan *op
+	batchTime  time.Duration
 	batchOps   []*op // of the transaction under way; the writer's
 	writerDone chan struct{}
 	mu         sync.RWMutex // guards closed against pending.Add
@@ -78,7 +79,7 @@ var memories atomic.Int64
 // are none, and brings the schema up to date. A file that another process has
 // open is refused with code unavailable.
 func Open(ctx context.Context, path string, opts Options) (*Store, error) {
-	s := &Store{opts: opts, log: opts.Logger, ops: make(chan *op, 1024), writerDone: make(chan struct{})}
+	s := &Store{opts: opts, log: opts.Logger, ops: make(chan *op, 1024), batchTime: batchTime, writerDone: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

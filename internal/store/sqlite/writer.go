@@ -130,7 +130,7 @@ func (s *Store) batch(first *op) {
 			err = t.rerun(s.batchOps)
 			break
 		}
-		if len(s.batchOps) < batchOps && time.Since(start) < batchTime {
+		if len(s.batchOps) < batchOps && time.Since(start) < s.batchTime {
 			select {
 			case o, ok := <-s.ops:
 				if ok {

@@ -32,6 +32,7 @@ func newJob() *sluice.Job {
 func TestGroupCommit(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "s.db"), Options{})
 	defer s.Close()
+	s.batchTime = time.Hour
 	const n = 40
 	hold, begun := make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup

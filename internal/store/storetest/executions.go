@@ -161,6 +161,12 @@ func workers(w *world) {
 			ok(tx.SaveWorker(r))
 		}
 	})
+	w.update(func(tx store.Tx) {
+		again := *rows[1]
+		again.StartedAt = base.Add(time.Hour) // stays what it was
+		again.JobsRun, rows[1].JobsRun = 10, 10
+		ok(tx.SaveWorker(&again))
+	})
 	for _, name := range []string{"w1", "w1", "w3", "w4"} {
 		w.run(nil, name)
 	}

@@ -53,7 +53,7 @@ func runInit(b *block) {
 	startJob(b)
 	for !b.treeGone {
 		armTimer(b)
-		syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&b.poll[0])), pollCount, 0, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&b.poll[0])), pollCount, 0, 0, 0, 0)
 		bootNow(b)
 		readOrders(b)
 		readExec(b)
@@ -95,7 +95,7 @@ func takeFiles(b *block) {
 	}
 	if _, _, e := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, n, 1<<31-1, 0, 0, 0, 0); e != 0 {
 		for fd := n; fd < 65536; fd++ {
-			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+			_, _, _ = syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		}
 	}
 }
@@ -111,9 +111,9 @@ func prepareInit(b *block) {
 	}
 	if b.ownProc { // should it fail, the job sees the /proc that was there, which harms nobody
 		root := uintptr(unsafe.Pointer(&b.root))
-		syscall.RawSyscall6(unix.SYS_MOUNT, root, root, 0, unix.MS_REC|unix.MS_PRIVATE, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_MOUNT, root, root, 0, unix.MS_REC|unix.MS_PRIVATE, 0, 0)
 		proc := uintptr(unsafe.Pointer(&b.proc))
-		syscall.RawSyscall6(unix.SYS_MOUNT, proc, uintptr(unsafe.Pointer(&b.procDir)), proc,
+		_, _, _ = syscall.RawSyscall6(unix.SYS_MOUNT, proc, uintptr(unsafe.Pointer(&b.procDir)), proc,
 			unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, 0, 0)
 	}
 	sig, _, e1 := syscall.RawSyscall6(unix.SYS_SIGNALFD4, ^uintptr(0), uintptr(unsafe.Pointer(&b.chldSet)), 8,
@@ -145,8 +145,8 @@ func startJob(b *block) {
 		b.poll[pollExec].fd = -1
 	}
 	closeFD(b.execPipe[1])
-	syscall.RawSyscall6(unix.SYS_DUP3, fdIn, fdOut, 0, 0, 0, 0)
-	syscall.RawSyscall6(unix.SYS_DUP3, fdIn, fdErr, 0, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_DUP3, fdIn, fdOut, 0, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_DUP3, fdIn, fdErr, 0, 0, 0, 0)
 }
 
 // execJob becomes the job's program, in a session of its own and with the
@@ -156,17 +156,17 @@ func startJob(b *block) {
 //go:norace
 //go:nocheckptr
 func execJob(b *block) {
-	syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
 	prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL)
 	for i := range b.ignored { // exec itself resets those that have a handler
-		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(b.ignored[i]), uintptr(unsafe.Pointer(&b.action)), 0, 8, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(b.ignored[i]), uintptr(unsafe.Pointer(&b.action)), 0, 8, 0, 0)
 	}
 	none := &b.num // zero
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(none)), 0, 8, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(none)), 0, 8, 0, 0)
 	// Bounds on the job (rlimits, cgroups, Landlock) have their place here.
 	_, _, errno := syscall.RawSyscall6(unix.SYS_CHDIR, b.dir, 0, 0, 0, 0, 0)
 	// Without a helper: the chain of calls is at its deepest here.
-	syscall.RawSyscall6(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&b.now)), 0, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&b.now)), 0, 0, 0, 0)
 	if b.now[0]*1e9+b.now[1] >= *b.lease {
 		errno = unix.ETIME // the way here was too long
 	}
@@ -175,7 +175,7 @@ func execJob(b *block) {
 			uintptr(unsafe.Pointer(&b.argv)), uintptr(unsafe.Pointer(&b.envv)), 0, 0, 0)
 	}
 	b.execErrno = int32(errno)
-	syscall.RawSyscall6(unix.SYS_WRITE, uintptr(b.execPipe[1]), uintptr(unsafe.Pointer(&b.execErrno)), 4, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_WRITE, uintptr(b.execPipe[1]), uintptr(unsafe.Pointer(&b.execErrno)), 4, 0, 0, 0)
 	exit(127)
 }
 
@@ -201,7 +201,7 @@ func armTimer(b *block) {
 	}
 	b.armed = at
 	b.spec[2], b.spec[3] = at/1e9, at%1e9
-	syscall.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(b.timer), unix.TFD_TIMER_ABSTIME,
+	_, _, _ = syscall.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(b.timer), unix.TFD_TIMER_ABSTIME,
 		uintptr(unsafe.Pointer(&b.spec)), 0, 0, 0)
 }
 
@@ -318,11 +318,11 @@ func kill(b *block, cause uint32) {
 //go:nocheckptr
 func signalTree(b *block, sig uintptr) {
 	if b.namespaces {
-		syscall.RawSyscall6(unix.SYS_KILL, ^uintptr(0), sig, 0, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_KILL, ^uintptr(0), sig, 0, 0, 0, 0)
 		return
 	}
 	if b.main > 0 && !b.mainDone {
-		syscall.RawSyscall6(unix.SYS_KILL, uintptr(-int(b.main)), sig, 0, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_KILL, uintptr(-int(b.main)), sig, 0, 0, 0, 0)
 	}
 	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, atCWD, uintptr(unsafe.Pointer(&b.children)), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
 	if errno != 0 {
@@ -338,7 +338,7 @@ func signalTree(b *block, sig uintptr) {
 			if c := b.buf[i]; c >= '0' && c <= '9' {
 				pid = pid*10 + int(c-'0')
 			} else if pid > 1 {
-				syscall.RawSyscall6(unix.SYS_KILL, uintptr(pid), sig, 0, 0, 0, 0)
+				_, _, _ = syscall.RawSyscall6(unix.SYS_KILL, uintptr(pid), sig, 0, 0, 0, 0)
 				pid = 0
 			}
 		}
@@ -378,7 +378,7 @@ func sayGone(b *block) {
 		if errno != unix.EAGAIN {
 			return
 		}
-		syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&b.poll)), 1, 0, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&b.poll)), 1, 0, 0, 0, 0)
 	}
 }
 
@@ -386,7 +386,7 @@ func sayGone(b *block) {
 //go:norace
 //go:nocheckptr
 func bootNow(b *block) {
-	syscall.RawSyscall6(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&b.now)), 0, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&b.now)), 0, 0, 0, 0)
 	b.nowNS = b.now[0]*1e9 + b.now[1]
 }
 
@@ -395,14 +395,14 @@ func bootNow(b *block) {
 //go:nocheckptr
 func drain(b *block, fd int32, revents int16) {
 	if revents != 0 {
-		syscall.RawSyscall6(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b.buf)), uintptr(len(b.buf)), 0, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b.buf)), uintptr(len(b.buf)), 0, 0, 0)
 	}
 }
 
 //go:nosplit
 //go:norace
 func sigmask(set, old *uint64) {
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
 }
 
 //go:nosplit
@@ -415,7 +415,7 @@ func fcntl(fd int32, cmd, arg uintptr) uintptr {
 //go:nosplit
 //go:norace
 func prctl(option, arg uintptr) {
-	syscall.RawSyscall6(unix.SYS_PRCTL, option, arg, 0, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_PRCTL, option, arg, 0, 0, 0, 0)
 }
 
 //go:nosplit
@@ -426,6 +426,6 @@ func closeFD(fd int32) { syscall.RawSyscall6(unix.SYS_CLOSE, uintptr(fd), 0, 0, 
 //go:norace
 func exit(code uintptr) {
 	for {
-		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, code, 0, 0, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_EXIT_GROUP, code, 0, 0, 0, 0, 0)
 	}
 }

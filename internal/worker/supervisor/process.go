@@ -361,7 +361,7 @@ func ownChildren() []int {
 func (p *process) say(r record) {
 	for {
 		_, err := unix.Write(supStatus, r.encode())
-		if err != unix.EAGAIN && err != unix.EINTR { //nolint:errorlint // an errno, straight from the system call
+		if err != unix.EAGAIN && err != unix.EINTR {
 			return
 		}
 		_, _ = unix.Poll([]unix.PollFd{{Fd: supStatus, Events: unix.POLLOUT}}, -1)
