@@ -25,6 +25,7 @@ type world struct {
 	e     *engine.Engine
 	stop  context.CancelFunc
 	loops sync.WaitGroup
+	takes int64
 }
 
 // openWorld opens a world in dir; "" makes a new folder under the bench's own.

@@ -251,12 +251,7 @@ func (u *unit) head(l *line) (*sluice.Job, error) {
 		return nil, nil
 	}
 	if len(l.heads) == 0 {
-		most := 1
-		if l.group == nil {
-			most = max(most, u.ahead) // nothing but places holds these back
-		}
-		var err error
-		if l.heads, err = u.tx.Heads(l.ID, most); err != nil {
+		if err := u.loadHeads(l); err != nil {
 			return nil, err
 		}
 		if len(l.heads) == 0 {
@@ -269,6 +264,23 @@ func (u *unit) head(l *line) (*sluice.Job, error) {
 		l.HeadLimit = *j.Limit
 	}
 	return j, nil
+}
+
+// loadHeads loads the first job of a line, and more of one whose jobs nothing
+// but places holds back.
+func (u *unit) loadHeads(l *line) error {
+	most := 1
+	if l.group == nil {
+		most = max(most, u.ahead)
+	}
+	if l.Head.Seq != 0 && !l.stale && (most == 1 || l.Queued == 1) { // its number is known
+		j, err := u.tx.JobBySeq(l.Head.Seq)
+		l.heads = []*sluice.Job{j}
+		return err
+	}
+	var err error
+	l.heads, err = u.tx.Heads(l.ID, most)
+	return err
 }
 
 // room asks whether a limit as pushed leaves room for one more execution,

@@ -420,7 +420,7 @@ func prctl(option, arg uintptr) {
 
 //go:nosplit
 //go:norace
-func closeFD(fd int32) { syscall.RawSyscall6(unix.SYS_CLOSE, uintptr(fd), 0, 0, 0, 0, 0) }
+func closeFD(fd int32) { _, _, _ = syscall.RawSyscall6(unix.SYS_CLOSE, uintptr(fd), 0, 0, 0, 0, 0) }
 
 //go:nosplit
 //go:norace
