@@ -8,9 +8,6 @@ GO      ?= go
 TOOL    := $(GO) tool -modfile=tools.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 SEEDS   ?= 20000
-# The race detector watches our code; in the transpiled SQLite, which has one user
-# at a time, it would only make everything ten times slower.
-RACE    := $(GO) test -race '-gcflags=modernc.org/...=-race=false'
 
 # What the tests and the build call, as command:package.
 NEEDS := bash:bash gcc:gcc git:git unshare:util-linux
@@ -44,7 +41,7 @@ run: build ## Build, and start a server with its workers and the examples.
 
 test: ## Run all tests under the race detector.
 	cd bench && $(GO) vet ./...
-	CGO_ENABLED=1 $(RACE) -timeout 10m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
 
 check: ## Look for all that the tests do not see: format, lint, vet, modules, generated files.
 	@$(TOOL) gofumpt -d . || { echo 'Run: $(TOOL) gofumpt -w .' >&2; exit 1; }
@@ -63,4 +60,4 @@ mutants: ## Break the code on purpose, once per case, and see the named test fai
 	scripts/mutants.sh
 
 soak: ## Run many seeded worlds: SEEDS=20000.
-	CGO_ENABLED=1 SLUICE_SIM_SEEDS=$(SEEDS) $(RACE) -count=1 -timeout 12h ./internal/sim/...
+	CGO_ENABLED=1 SLUICE_SIM_SEEDS=$(SEEDS) $(GO) test -race -count=1 -timeout 12h ./internal/sim/...

@@ -295,7 +295,6 @@ func TestD6_TenThousandInOneCall(t *testing.T) {
 // without the overrides. The stuck watchers hold no memory and hold up neither
 // jobs nor the others; when they read at last, they miss nothing.
 func TestD7_LargeN_ManyOverrides_StuckWatchers(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	n, overrides := sized(10_000, 200), sized(10_000, 200)
 	w.script("f/d/big", "concurrent_limit", n, "concurrency_time_window_s", 60)

@@ -34,6 +34,23 @@ func (m *model) reason(j *sluice.Job, now time.Time) (reason sluice.Reason, mayb
 	return "", maybe
 }
 
+// askAbout asks about the jobs that wait behind one that was given away, and
+// will come back: what they are told must hold all the same.
+func (w *World) askAbout(id string) {
+	j := w.rows.job(id)
+	if !j.HasKey {
+		return
+	}
+	w.after(0, "", func() {
+		w.settle()
+		for _, o := range w.rows.waiting() {
+			if o.HasKey && o.Key == j.Key {
+				w.askWhy(o)
+			}
+		}
+	})
+}
+
 // askWhy asks the engine why a job waits and holds the answer against the model.
 func (w *World) askWhy(j *sluice.Job) {
 	if w.e == nil || w.rec.down || w.server.retry {

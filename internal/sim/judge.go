@@ -176,6 +176,14 @@ func (w *World) judgeJob(old, j *sluice.Job) {
 			}
 		}
 	}
+	if old.State == sluice.StateRunning && j.Waiting() {
+		if j.CanceledBy != "" {
+			w.fail("one end", "job %s was cancelled and waits for another attempt", short(j.ID))
+		}
+		if j.Lost > j.MaxLostAttempts {
+			w.fail("max_lost_attempts", "job %s waits for another attempt after %d lost ones of %d", short(j.ID), j.Lost, j.MaxLostAttempts)
+		}
+	}
 	if old.Waiting() && j.Limit != nil && old.Limit != nil && *j.Limit != *old.Limit {
 		if r := w.model.rule[j.ID]; r == nil || r.n != j.Limit.N {
 			w.fail("limit in force", "the limit of job %s became %v, which nobody asked for", short(j.ID), *j.Limit)
@@ -242,8 +250,22 @@ func (w *World) judgeExecution(old, x *sluice.Execution) {
 	if old.Held() && !x.Held() {
 		w.say("server", "slot of job %s, attempt %d, is free (%s)", short(x.JobID), x.Attempt, x.End)
 		if x.End == sluice.EndLost {
-			w.lost++
+			w.judgeLoss(x)
 		}
+	}
+}
+
+// judgeLoss proves that an attempt is declared lost only when its worker was
+// silent for lost_after while a server could have heard it, or is known to be
+// dead.
+func (w *World) judgeLoss(x *sluice.Execution) {
+	w.lost++
+	k := w.worker(x.Worker)
+	if k.gone {
+		return
+	}
+	if silent := w.boot() - max(k.heardAt, w.bootedAt); silent < lostAfter {
+		w.fail("loss of a worker", "job %s, attempt %d, is declared lost, and %s was silent for no more than %s", short(x.JobID), x.Attempt, k.name, silent)
 	}
 }
 

@@ -56,7 +56,7 @@ func (w *World) bootServer() {
 		}
 		w.fail("setup", "new engine: %v", err)
 	}
-	w.e = e
+	w.e, w.bootedAt = e, w.boot()
 	w.server = server{kicked: true, lookAt: -1, empty: map[string]bool{}, instance: w.name("server", w.incarnation)}
 	w.unsubscribe = w.store.Subscribe(w.signal)
 	w.reapAfter(0)
@@ -112,7 +112,12 @@ func (w *World) killServer(downFor time.Duration) {
 	w.after(downFor, "", func() {
 		w.bootServer()
 		if gone {
-			w.must("instance gone", func() error { return w.e.InstanceGone(ctx, old) })
+			w.must("instance gone", func() error {
+				for _, k := range w.workers {
+					k.gone = k.gone || k.instance == old
+				}
+				return w.e.InstanceGone(ctx, old)
+			})
 		}
 	})
 }

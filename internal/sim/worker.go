@@ -30,6 +30,8 @@ type worker struct {
 	lives    []*life       // that it holds: received, and not yet settled with the server
 	held     []func()      // what it does when it thaws
 	draining bool
+	heardAt  time.Duration // when a heartbeat of it was last recorded
+	gone     bool          // the server was told that its instance is dead
 }
 
 // life is one execution as its worker lives it.
@@ -157,6 +159,7 @@ func (k *worker) answer(no int64, as []sluice.Assignment) {
 	switch {
 	case !k.alive || k.cut || w.chance(k.name+"/lost", w.trouble/2):
 		w.say("fault", "the answer never reaches %s", k.name)
+		w.askAbout(as[0].JobID)
 		k.later(time.Second, func() {
 			if k.takeNo == no {
 				k.giveUp()
@@ -268,6 +271,7 @@ func (k *worker) deliver(hb sluice.Heartbeat, sent time.Duration) {
 		}
 		return
 	}
+	k.heardAt, k.gone = w.boot(), false
 	if !k.alive || k.frozen || k.cut || w.chance(k.name+"/ack", w.trouble/2) {
 		return
 	}
@@ -333,6 +337,7 @@ func (l *life) launch() {
 		return
 	case w.chance(l.job+"/back", w.trouble/2) || k.draining:
 		k.say("hands %s back", l)
+		w.askAbout(l.job)
 		l.ended = true
 		k.later(0, l.handBack)
 		return
@@ -423,7 +428,8 @@ func (l *life) report() {
 	w := l.w.world
 	r := sluice.Report{Execution: l.x, Worker: l.w.name, Success: l.success, Launched: l.launched, Result: result(l.success)}
 	again := func() { w.tell(r) }
-	l.send("reports", func() error { return errors.Join(w.e.Report(ctx, []sluice.Report{r})...) }, l.report, func(error) {
+	l.send("reports", func() error { return errors.Join(w.e.Report(ctx, []sluice.Report{r})...) }, l.report, func(err error) {
+		w.judgeAnswer(l.x, err)
 		l.settle()
 		l.w.ask()
 		if w.chance(l.job+"/twice", w.trouble) {
@@ -438,7 +444,21 @@ func (w *World) tell(r sluice.Report) {
 		return
 	}
 	w.say(r.Worker, "reports %s once more", short(w.rows.execs[r.Execution].JobID))
-	if err := w.call(func() error { return errors.Join(w.e.Report(ctx, []sluice.Report{r})...) }); err != nil && !broken(err) && sluice.CodeOf(err) != sluice.CodeConflict {
-		w.fail("crash-safe", "a report that comes twice: %v", err)
+	err := w.call(func() error { return errors.Join(w.e.Report(ctx, []sluice.Report{r})...) })
+	if !broken(err) {
+		w.judgeAnswer(r.Execution, err)
+	}
+}
+
+// judgeAnswer proves that a report is accepted, however often it comes, unless
+// the execution was given up: then it is refused with conflict.
+func (w *World) judgeAnswer(execution int64, err error) {
+	x := w.rows.execs[execution]
+	switch {
+	case x == nil: // deleted by retention
+	case err == nil && x.End != sluice.EndReported, err != nil && x.End == sluice.EndReported:
+		w.fail("crash-safe", "a report of job %s, attempt %d, which is over (%s), is answered with: %v", short(x.JobID), x.Attempt, x.End, err)
+	case err != nil && sluice.CodeOf(err) != sluice.CodeConflict:
+		w.fail("crash-safe", "a late report of job %s: %v", short(x.JobID), err)
 	}
 }

@@ -52,6 +52,7 @@ type World struct {
 	trouble     float64 // how likely a message is lost, late or sent twice
 	crashDown   time.Duration
 	incarnation int
+	bootedAt    time.Duration // when the server became ready
 	unsubscribe func()
 	begin       time.Time
 	beginBoot   time.Duration

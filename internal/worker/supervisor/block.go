@@ -62,7 +62,6 @@ type block struct {
 	root, proc, procDir, name         [16]byte
 	children                          [32]byte
 	allSignals, savedSignals, chldSet uint64
-	ignored                           [len(ignored)]int32
 	action                            [8]uint64 // struct sigaction; zero: default
 
 	initState
@@ -72,6 +71,9 @@ type block struct {
 
 // stackSize is far more than the linker lets a chain of nosplit functions use.
 const stackSize = 4096
+
+// lastSignal is the highest number of a signal.
+const lastSignal = 64
 
 // ignored are the signals that the supervisor ignores and a job shall not.
 var ignored = [...]os.Signal{
@@ -185,9 +187,6 @@ func newBlock(iso Isolation, lease *int64) (*block, error) {
 	copy(b.children[:], "/proc/thread-self/children")
 	copy(b.name[:], "sluice-init")
 	b.allSignals = ^uint64(0)
-	for i, s := range ignored {
-		b.ignored[i] = int32(s.(unix.Signal))
-	}
 	b.chldSet = 1 << (uint(unix.SIGCHLD) - 1)
 	return b, nil
 }

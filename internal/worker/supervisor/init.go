@@ -158,8 +158,10 @@ func startJob(b *block) {
 func execJob(b *block) {
 	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
 	prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL)
-	for i := range b.ignored { // exec itself resets those that have a handler
-		_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(b.ignored[i]), uintptr(unsafe.Pointer(&b.action)), 0, 8, 0, 0)
+	// All of them: exec resets those that have a handler, but not those that are
+	// ignored, by the supervisor or by whoever started it (make ignores 32).
+	for sig := uintptr(1); sig <= lastSignal; sig++ {
+		_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&b.action)), 0, 8, 0, 0)
 	}
 	none := &b.num // zero
 	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(none)), 0, 8, 0, 0)
