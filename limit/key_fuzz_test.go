@@ -60,7 +60,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, template, workspace, value string) {
 		args, err := json.Marshal(map[string]string{"a": value})
 		if err != nil {
-			t.Skip(err)
+			return // such a text cannot be sent as JSON
 		}
 		value = strings.ToValidUTF8(value, "") // what the sender's JSON really says
 		if s := (struct{ A string }{}); json.Unmarshal(args, &s) == nil {

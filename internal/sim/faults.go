@@ -99,12 +99,19 @@ func (w *World) opAway(r *rand.Rand) {
 	}
 	w.say("fault", "the database is away for %s", d)
 	w.rec.down = true
-	w.after(d, "", func() {
-		if w.rec.down {
-			w.say("fault", "the database is back")
-			w.rec.down = false
-		}
-	})
+	w.after(d, "", w.back)
+}
+
+// back ends the absence of the database.
+func (w *World) back() {
+	if !w.rec.down {
+		return
+	}
+	w.say("fault", "the database is back")
+	w.rec.down = false
+	if w.deaf {
+		w.deaf, w.bootedAt = false, w.boot()
+	}
 }
 
 func (w *World) opStep(r *rand.Rand) {

@@ -266,6 +266,7 @@ func (k *worker) deliver(hb sluice.Heartbeat, sent time.Duration) {
 	var orders []sluice.Order
 	err := w.call(func() (err error) { orders, err = w.e.Heartbeat(ctx, hb); return err })
 	if err != nil {
+		w.deaf = w.deaf || w.rec.down
 		if !broken(err) {
 			w.fail("crash-safe", "heartbeat of %s: %v", k.name, err)
 		}

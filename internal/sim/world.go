@@ -52,7 +52,8 @@ type World struct {
 	trouble     float64 // how likely a message is lost, late or sent twice
 	crashDown   time.Duration
 	incarnation int
-	bootedAt    time.Duration // when the server became ready
+	bootedAt    time.Duration // when the server became ready to hear workers
+	deaf        bool          // the database is away, and a heartbeat was not heard
 	unsubscribe func()
 	begin       time.Time
 	beginBoot   time.Duration
@@ -288,7 +289,8 @@ func (w *World) run(until time.Duration, done func() bool) {
 // calm ends all faults and has the world run until nothing is left to do.
 func (w *World) calm() {
 	w.say("world", "all faults end")
-	w.trouble, w.rec.down = 0, false
+	w.trouble = 0
+	w.back()
 	w.rec.crash = Crash{}
 	if !w.up() {
 		w.bootServer()
