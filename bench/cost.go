@@ -91,6 +91,7 @@ type beats struct {
 func (b *beats) Heartbeat(ctx context.Context, hb sluice.Heartbeat) ([]sluice.Order, error) {
 	before := b.w.store.Stats().Statements
 	orders, err := b.Source.Heartbeat(ctx, hb)
+	time.Sleep(200 * time.Millisecond) // the checkpoint that its commit asks for
 	b.statements.Add(b.w.store.Stats().Statements - before)
 	b.count.Add(1)
 	return orders, err

@@ -135,13 +135,25 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 		}
 		next++
 		places--
-		if c.Turn, err = u.tx.NextTurn(); err != nil {
+		if err := u.served(queue, l, c, all, lowest); err != nil {
 			return err
 		}
-		for _, served := range slices.Compact([]*line{l, c}) {
-			if err := u.requeue(queue, served, all, lowest); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// served draws the next turn of a line, c, that was served when the turn of l
+// had come: of one that was served before its own came, that is over too.
+func (u *unit) served(queue *turnQueue, l, c *line, all bool, lowest int) (err error) {
+	if c.Turn, err = u.tx.NextTurn(); err != nil {
+		return err
+	}
+	if i := slices.Index(*queue, c); i >= 0 {
+		heap.Remove(queue, i)
+	}
+	for _, again := range slices.Compact([]*line{l, c}) {
+		if err := u.requeue(queue, again, all, lowest); err != nil {
+			return err
 		}
 	}
 	return nil

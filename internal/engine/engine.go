@@ -57,6 +57,7 @@ type Engine struct {
 	unsub    func()
 
 	known  sync.Map // workers that have a row
+	quiet  sync.Map // workers for whom there was no order when last looked, and no word of one since
 	lost   atomic.Int64
 	taken  atomic.Int64
 	lateMu sync.Mutex
@@ -97,6 +98,9 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 	e.unsub = s.Subscribe(func(sig store.Signal) {
 		if len(sig.Tags) > 0 {
 			e.dispatch.signal(sig.Tags)
+		}
+		for _, w := range sig.Workers {
+			e.quiet.Delete(w)
 		}
 		if sig.Rev > 0 || len(sig.Workers) > 0 {
 			e.hub.signal(sig)

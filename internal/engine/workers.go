@@ -93,32 +93,48 @@ func (u *unit) dropUnlisted(ids []int64) error {
 	return u.settle()
 }
 
-// Orders waits for an order for a worker, at most ordersHold.
+// Orders waits for an order for a worker, at most ordersHold. It reads the
+// store only if there may be one: heartbeats are the net below.
 func (e *Engine) Orders(ctx context.Context, worker string) ([]sluice.Order, error) {
 	ctx, stop := context.WithTimeout(ctx, ordersHold)
 	defer stop()
 	told, cancel := e.hub.workers(worker)
 	defer cancel()
+	_, quiet := e.quiet.Load(worker)
 	for {
-		var orders []sluice.Order
-		err := e.store.View(context.WithoutCancel(ctx), func(r store.Reader) error {
-			held, err := r.HeldBy(worker)
-			for _, x := range held {
-				if !x.KillAt.IsZero() {
-					orders = append(orders, sluice.Order{Execution: x.ID, Kill: true, Reason: "cancelled"})
-				}
+		if !quiet {
+			orders, err := e.ordersFor(context.WithoutCancel(ctx), worker)
+			if err != nil || len(orders) > 0 {
+				return orders, err
 			}
-			return err
-		})
-		if err != nil || len(orders) > 0 {
-			return orders, err
 		}
+		e.quiet.Store(worker, true)
 		select {
-		case <-ctx.Done():
-			return nil, nil
 		case <-told:
+			quiet = false
+			e.quiet.Delete(worker)
+		case <-ctx.Done():
+			select {
+			case <-told: // for the next call
+				e.quiet.Delete(worker)
+			default:
+			}
+			return nil, nil
 		}
 	}
+}
+
+func (e *Engine) ordersFor(ctx context.Context, worker string) ([]sluice.Order, error) {
+	return view(ctx, e, func(r store.Reader) ([]sluice.Order, error) {
+		held, err := r.HeldBy(worker)
+		var orders []sluice.Order
+		for _, x := range held {
+			if !x.KillAt.IsZero() {
+				orders = append(orders, sluice.Order{Execution: x.ID, Kill: true, Reason: "cancelled"})
+			}
+		}
+		return orders, err
+	})
 }
 
 // Reap declares executions of silent workers lost. It returns how long until
