@@ -78,7 +78,6 @@ type change struct {
 	stand     *standing
 	taken     *sluice.Execution
 	execution *sluice.Execution
-	event     *store.GroupEvent
 	swept     bool // retention deleted something
 }
 
@@ -122,12 +121,6 @@ func (t *recordTx) LockGroups(keys []string) ([]*store.Group, error) {
 func (t *recordTx) SaveGroup(g *store.Group) error {
 	row := *g
 	return t.note(t.Tx.SaveGroup(g), change{group: &row})
-}
-
-// AddGroupEvent implements [store.Tx].
-func (t *recordTx) AddGroupEvent(e *store.GroupEvent) error {
-	row := *e
-	return t.note(t.Tx.AddGroupEvent(e), change{event: &row})
 }
 
 // EnsureLine implements [store.Tx].

@@ -25,7 +25,7 @@ type rows struct {
 	byKey  map[string][]int64       // executions by key of their job
 	byJob  map[int64][]int64        // executions by job
 	ends   map[int64]string         // names of errors that jobs ended with
-	events []*store.GroupEvent
+	forgot bool                     // retention has deleted executions
 }
 
 func newRows() *rows {
@@ -72,8 +72,6 @@ func (r *rows) apply(c *change) {
 		}
 	case c.execution != nil:
 		r.execs[c.execution.ID] = c.execution
-	case c.event != nil:
-		r.events = append(r.events, c.event)
 	}
 }
 
@@ -243,7 +241,7 @@ func (r *rows) checkJob(j *sluice.Job, stands bool) error {
 		return fmt.Errorf("%d attempts hold a slot", held)
 	case j.State == sluice.StateRunning && held != 1, j.Waiting() && held != 0:
 		return fmt.Errorf("it is %s and %d attempts hold a slot", j.State, held)
-	case newest != j.Attempt:
+	case newest != j.Attempt && !r.forgot:
 		return fmt.Errorf("it is at attempt %d; the newest execution is attempt %d", j.Attempt, newest)
 	case j.State == sluice.StateCompleted && j.Outcome == sluice.OutcomeNone:
 		return errors.New("it ended without an outcome")
@@ -328,6 +326,7 @@ func (r *rows) compareJob(db store.Reader, j *sluice.Job, swept bool) error {
 }
 
 func (r *rows) forget(x *sluice.Execution, j *sluice.Job) {
+	r.forgot = true
 	delete(r.execs, x.ID)
 	gone := func(id int64) bool { return id == x.ID }
 	r.byKey[j.Key] = slices.DeleteFunc(r.byKey[j.Key], gone)

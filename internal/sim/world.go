@@ -61,7 +61,6 @@ type World struct {
 	jumped      time.Duration // sum of the store's clock's jumps forward
 	dirty       bool
 	swept       bool // retention has deleted rows since they were compared
-	forgot      bool // retention has deleted rows
 	pushes      int
 	refused     int
 	starts      int
@@ -246,7 +245,7 @@ func (w *World) settle() {
 }
 
 func (w *World) compare(swept bool) {
-	w.swept, w.forgot = false, w.forgot || w.swept
+	w.swept = false
 	if err := w.rows.compare(ctx, w.store, swept); err != nil {
 		w.fail("rows", "%v", err)
 	}
@@ -336,7 +335,7 @@ func (w *World) judgeEnd() {
 				lost++
 			}
 		}
-		if j.Lost != lost && !w.forgot {
+		if j.Lost != lost && !w.rows.forgot {
 			w.fail("max_lost_attempts", "job %s counts %d lost attempts; there were %d", short(j.ID), j.Lost, lost)
 		}
 	}
