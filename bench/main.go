@@ -106,7 +106,8 @@ func measure(r row, runs int) []result {
 		o := &out[k]
 		sorted := slices.Clone(o.Runs)
 		slices.Sort(sorted)
-		o.Low, o.Median, o.High = sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
+		n := len(sorted)
+		o.Low, o.Median, o.High = sorted[0], (sorted[(n-1)/2]+sorted[n/2])/2, sorted[n-1]
 		o.Reached = o.Median >= o.Bound
 		sign := "≥"
 		if o.AtMost {
