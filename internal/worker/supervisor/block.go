@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Places of the descriptors of an init. The first three are the program's; the
+// Places of the descriptors of an init. The first four are the program's; the
 // others are closed on exec.
 const (
 	fdIn = iota
 	fdOut
 	fdErr
+	fdReply  // where an interpreter answers; may be absent
 	fdOrders // read end: 8 bytes per order; end of file means kill
 	fdStatus // write end of the pipe of records to the worker
 	fdLock   // instance lock; may be absent

@@ -79,22 +79,21 @@ func takeFiles(b *block) {
 			b.files[i] = int32(fcntl(b.files[i], unix.F_DUPFD_CLOEXEC, 2*fdCount))
 		}
 	}
-	n := uintptr(0)
 	for i := range b.files {
 		if b.files[i] < 0 {
-			continue // only the last one, the lock, may be absent
+			closeFD(int32(i))
+			continue
 		}
 		flags := uintptr(0)
-		if i > fdErr {
+		if i > fdReply {
 			flags = unix.O_CLOEXEC
 		}
 		if _, _, e := syscall.RawSyscall6(unix.SYS_DUP3, uintptr(b.files[i]), uintptr(i), flags, 0, 0, 0); e != 0 {
 			exit(125)
 		}
-		n++
 	}
-	if _, _, e := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, n, 1<<31-1, 0, 0, 0, 0); e != 0 {
-		for fd := n; fd < 65536; fd++ {
+	if _, _, e := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, fdCount, 1<<31-1, 0, 0, 0, 0); e != 0 {
+		for fd := uintptr(fdCount); fd < 65536; fd++ {
 			_, _, _ = syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		}
 	}
@@ -145,8 +144,9 @@ func startJob(b *block) {
 		b.poll[pollExec].fd = -1
 	}
 	closeFD(b.execPipe[1])
-	_, _, _ = syscall.RawSyscall6(unix.SYS_DUP3, fdIn, fdOut, 0, 0, 0, 0)
-	_, _, _ = syscall.RawSyscall6(unix.SYS_DUP3, fdIn, fdErr, 0, 0, 0, 0)
+	for fd := int32(fdIn); fd <= fdReply; fd++ {
+		closeFD(fd)
+	}
 }
 
 // execJob becomes the job's program, in a session of its own and with the

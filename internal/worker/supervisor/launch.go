@@ -22,12 +22,18 @@ type Command struct {
 	Env  []string // NAME=value; nothing else is in the environment
 	Dir  string   // working directory, absolute
 	// Stdout and Stderr become the program's; the caller keeps its own copies.
-	// Standard input is /dev/null.
 	Stdout, Stderr *os.File
+	// Stdin becomes the program's standard input; nil: /dev/null. Reply becomes
+	// its descriptor 3; nil: none.
+	Stdin, Reply *os.File
 	// Linger is how long what the program leaves running may go on after the
 	// program's own end before it is killed, such as the reader of a process
 	// substitution. Nothing left: no waiting.
 	Linger time.Duration
+	// Read and Write are absolute paths outside of the job's folder that the job
+	// may read or write, beyond those that every job may read. They stand at the
+	// same place inside. Without walls they change nothing.
+	Read, Write []string
 }
 
 // Cause says why an init ended its tree of its own accord.
@@ -89,7 +95,7 @@ func (s *Supervisor) Launch(c Command) (*Process, error) {
 
 	msg, err := encodeLaunch(p.id, c)
 	if err == nil {
-		err = s.send(msg, unix.UnixRights(int(c.Stdout.Fd()), int(c.Stderr.Fd())))
+		err = s.send(msg, unix.UnixRights(c.files()...))
 	}
 	runtime.KeepAlive(c)
 	if err != nil {
@@ -99,6 +105,23 @@ func (s *Supervisor) Launch(c Command) (*Process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// The files that may be there beside standard output and standard error.
+const (
+	hasStdin = 1 << iota
+	hasReply
+)
+
+// files are the descriptors that go with the command's message, in order.
+func (c *Command) files() []int {
+	fds := []int{int(c.Stdout.Fd()), int(c.Stderr.Fd())}
+	for _, f := range []*os.File{c.Stdin, c.Reply} {
+		if f != nil {
+			fds = append(fds, int(f.Fd()))
+		}
+	}
+	return fds
 }
 
 func encodeLaunch(id uint64, c Command) ([]byte, error) {
@@ -113,9 +136,17 @@ func encodeLaunch(id uint64, c Command) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes", errTooBig, size)
 	}
 	le := binary.LittleEndian
-	msg := make([]byte, 0, size+25)
+	has := byte(0)
+	if c.Stdin != nil {
+		has |= hasStdin
+	}
+	if c.Reply != nil {
+		has |= hasReply
+	}
+	msg := make([]byte, 0, size+26)
 	msg = append(msg, msgLaunch)
 	msg = le.AppendUint64(msg, id)
+	msg = append(msg, has)
 	msg = le.AppendUint64(msg, uint64(max(c.Linger, 1)))
 	msg = le.AppendUint32(msg, uint32(len(c.Args)))
 	msg = le.AppendUint32(msg, uint32(len(c.Env)))

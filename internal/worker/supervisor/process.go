@@ -204,8 +204,9 @@ func (p *process) serve() bool {
 	return true
 }
 
-// launch starts the init of a job. The body holds linger (8 bytes), the numbers
-// of arguments and variables (4 and 4), and the text of setText.
+// launch starts the init of a job. The body says which files came with it (1
+// byte); it holds linger (8 bytes), the numbers of arguments and variables (4
+// and 4), and the text of setText.
 func (p *process) launch(job uint64, body, oob []byte) (err error) {
 	files, err := receivedFiles(oob)
 	defer func() { closeAll(files) }()
@@ -213,9 +214,14 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 		return err
 	}
 	le := binary.LittleEndian
-	if len(body) < 16 {
+	if len(body) < 17 {
 		return unix.EINVAL
 	}
+	std, err := p.standardFiles(body[0], files)
+	if err != nil {
+		return err
+	}
+	body = body[1:]
 	b, err := p.takeBlock()
 	if err != nil {
 		return err
@@ -237,7 +243,7 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 	defer closeAll(orders[:1])
 	i.orders = orders[1]
 	b.job, b.linger = job, int64(le.Uint64(body))
-	b.files = [fdCount]int32{int32(p.null), int32(files[0]), int32(files[1]), int32(orders[0]), supStatus, int32(p.lock)}
+	b.files = [fdCount]int32{std[fdIn], std[fdOut], std[fdErr], std[fdReply], int32(orders[0]), supStatus, int32(p.lock)}
 	pid, errno := forkInit(b)
 	if errno != 0 {
 		return errno
@@ -274,10 +280,29 @@ func receivedFiles(oob []byte) ([]int, error) {
 		return nil, unix.EBADF
 	}
 	files, err := unix.ParseUnixRights(&msgs[0])
-	if err != nil || len(files) != 2 {
+	if err != nil {
 		return files, unix.EBADF
 	}
 	return files, nil
+}
+
+// standardFiles gives the files that came with a command their places.
+func (p *process) standardFiles(has byte, files []int) (std [fdReply + 1]int32, err error) {
+	std = [fdReply + 1]int32{fdIn: int32(p.null), fdReply: -1}
+	places := []int{fdOut, fdErr}
+	if has&hasStdin != 0 {
+		places = append(places, fdIn)
+	}
+	if has&hasReply != 0 {
+		places = append(places, fdReply)
+	}
+	if len(places) != len(files) {
+		return std, unix.EBADF
+	}
+	for i, place := range places {
+		std[place] = int32(files[i])
+	}
+	return std, nil
 }
 
 func closeAll(fds []int) {

@@ -629,3 +629,49 @@ func TestUserNamespace(t *testing.T) {
 		t.Errorf("%+v %q", e, got)
 	}
 }
+
+func TestStdinAndReply(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string) {
+		s := start(t, modes[mode])
+		for name, with := range map[string]bool{"given": true, "absent": false} {
+			inR, inW, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			outR, outW, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			replyR, replyW, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := Command{
+				Path: "/bin/bash", Args: []string{"bash", "-c", `cat; { echo reply >&3; } 2>/dev/null || echo none; ls /proc/self/fd | wc -l`},
+				Dir: "/", Stdout: outW, Stderr: outW,
+			}
+			want := "none\n4\n"
+			if with {
+				c.Stdin, c.Reply, want = inR, replyW, "asked\n5\n"
+			}
+			p, err := s.Launch(c)
+			for _, f := range []*os.File{inR, outW, replyW} {
+				f.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = inW.WriteString("asked\n")
+			inW.Close()
+			<-p.Gone()
+			out, _ := io.ReadAll(outR)
+			reply, _ := io.ReadAll(replyR)
+			if string(out) != want {
+				t.Errorf("%s: the program printed %q, not %q", name, out, want)
+			}
+			if (string(reply) == "reply\n") != with {
+				t.Errorf("%s: the reply is %q", name, reply)
+			}
+		}
+	})
+}
