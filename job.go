@@ -52,6 +52,9 @@ const (
 const (
 	MaxResultBytes = 2 << 20  // of a result, as JSON
 	MaxLogBytes    = 10 << 20 // of the log of one job; a mark says where it was cut
+	MaxStreamBytes = 2 << 20  // of the result stream of one job; what exceeds it is dropped
+	MaxLabels      = 32       // of one job
+	MaxLabelBytes  = 100      // of one label
 	MaxBulk        = 10_000   // jobs in one submission
 	MinPriority    = -100
 	MaxPriority    = 100
@@ -94,9 +97,11 @@ type Job struct {
 
 	State          State
 	Outcome        Outcome
-	Attempt        int    // number of the newest execution, from 1; 0: none yet
-	Lost           int    // executions that ended in a lost worker
-	Worker         string // of the newest execution
+	Attempt        int      // number of the newest execution, from 1; 0: none yet
+	Lost           int      // executions that ended in a lost worker
+	Worker         string   // of the newest execution
+	Labels         []string // of its script, then of its result; at most MaxLabels
+	Progress       *int     // percent, as the running job said last; nil: it said nothing
 	CanceledBy     string
 	CanceledReason string
 	Result         json.RawMessage // set only where a call says that it loads it

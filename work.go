@@ -38,6 +38,12 @@ type Assignment struct {
 	// launch (a start-mode limit): the worker then confirms at once. Without
 	// it the confirmation may travel with the report.
 	Prompt bool
+	// Token names the job in calls of the server's API. It is dead once the
+	// execution has ended, whatever the way.
+	Token string
+	// Secrets are texts that must not show in the job's log or in what it says
+	// of a failure: the token, and secret arguments of at least 4 bytes.
+	Secrets []string
 }
 
 // Heartbeat is a worker's word on what it holds. An execution of a Take up to
@@ -78,6 +84,7 @@ type Report struct {
 	Launched  bool            // whether the process was launched at all
 	Lost      bool            // the job was ended for the worker's sake (out of touch, shut down, supervisor killed): it may run again
 	MemPeakKB int64
+	Streamed  bool // the execution sent a result stream
 }
 
 // LogChunk is a piece of an execution's log. Offset is the number of bytes
@@ -87,6 +94,7 @@ type LogChunk struct {
 	Worker    string
 	Offset    int64
 	Text      []byte // any bytes; invalid UTF-8 is replaced when stored
+	Stream    bool   // the text belongs to the result stream, whose offsets count by themselves
 }
 
 // WorkerInfo is what the server knows of a worker.

@@ -185,6 +185,7 @@ type JobFilter struct {
 	ParentJob       string
 	NoParent        bool
 	Key             *string
+	Label           string
 	Worker          string
 	CreatedAfter    time.Time
 	CreatedBefore   time.Time

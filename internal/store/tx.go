@@ -35,6 +35,10 @@ type Reader interface {
 	// Log returns the stored parts of a job's log that end after a position in
 	// UTF-16 code units, at most `most` bytes of them.
 	Log(seq int64, fromUTF16 int64, most int) ([]LogPart, error)
+	// Stream does the same for a job's result stream.
+	Stream(seq int64, fromUTF16 int64, most int) ([]LogPart, error)
+	// Secret returns what was saved under a name.
+	Secret(name string) ([]byte, error)
 
 	// Group returns the group of a key, GroupByID that of an id.
 	Group(key string) (*Group, error)
@@ -128,6 +132,13 @@ type Tx interface {
 	// draws a new Rev. It does not touch the result.
 	SaveJob(*sluice.Job) error
 	SaveResult(seq int64, result json.RawMessage) error
+	// SaveLabels replaces the labels of a job, without a new Rev. SaveProgress
+	// stores how far a job is, in percent, and draws a new Rev. ErrNotFound:
+	// there is no such job.
+	SaveLabels(seq int64, labels []string) error
+	SaveProgress(seq int64, percent int) error
+	// SaveSecret saves a value under a name, once. ErrExists: it has one.
+	SaveSecret(name string, value []byte) error
 	// Stand puts queued jobs into a line; Leave takes one out, and reports
 	// whether it stood there. Heads returns the first jobs of a line in order.
 	Stand(lineID int64, jobs []*sluice.Job) error
@@ -167,6 +178,10 @@ type Tx interface {
 	// rawEnd) and the stored size of the whole job's log.
 	AppendLog(jobSeq, execution, rawEnd int64, text string) error
 	LogEnd(jobSeq, execution int64) (rawEnd, stored int64, err error)
+	// AppendStream and StreamEnd do the same for a job's result stream, which
+	// is that of one execution: the first text of another begins it anew.
+	AppendStream(jobSeq, execution, rawEnd int64, text string) error
+	StreamEnd(jobSeq, execution int64) (rawEnd, stored int64, err error)
 
 	SaveWorkspace(*Workspace) error // ErrExists
 	InsertScript(*Script) error     // ErrExists: the hash is in use

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,7 +33,7 @@ const jobCols = `job.seq, job.rev, job.state, job.outcome, job.attempt, job.lost
 job.worker, job.canceled_by, job.canceled_reason, job.limit_n, job.limit_window_us, job.limit_mode, job.id, job.workspace,
 job.kind, job.path, job.hash, job.language, job.tag, job.priority, job.created_us, job.scheduled_us, job.expires_us,
 job.created_by, job.email, job.parent, job.root, job.key, job.on_limit, job.timeout_us, job.max_lost,
-job.delete_after_us, job.big, job.content, job.args`
+job.delete_after_us, job.big, job.content, job.args, job.labels, job.progress`
 
 // uuidBytes returns the 16 bytes of a canonical UUID as a string; "" for
 // anything else, which no row has.
@@ -92,7 +93,11 @@ func scanJob(s *stmt) (j *sluice.Job, big bool) {
 	}
 	if big = s.getBool(); !big {
 		j.Content, j.Args = s.getStr(), s.getBytes()
+	} else {
+		s.skip()
+		s.skip()
 	}
+	j.Labels, j.Progress = splitLabels(s.getStr()), getProgress(s)
 	return j, big
 }
 
@@ -181,7 +186,7 @@ func cloneJob(j *sluice.Job) *sluice.Job {
 		l := *j.Limit
 		c.Limit = &l
 	}
-	c.Args = bytes.Clone(j.Args)
+	c.Args, c.Labels = bytes.Clone(j.Args), slices.Clone(j.Labels)
 	return &c
 }
 
@@ -204,11 +209,12 @@ var (
 	qInsertJob = sqlText(`INSERT OR FAIL INTO job (seq, rev, state, outcome, attempt, lost, started_us, completed_us, worker,
 canceled_by, canceled_reason, limit_n, limit_window_us, limit_mode, open, expiry_us, delete_us, id, workspace, kind, path, hash,
 language, tag, priority, created_us, scheduled_us, expires_us, created_by, email, parent, root, key, key_hash, on_limit,
-timeout_us, max_lost, delete_after_us, big, content, args)
-VALUES (?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?)`)
+timeout_us, max_lost, delete_after_us, big, content, args, labels)
+VALUES (?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?)`)
 	qInsertPayload = sqlText(`INSERT INTO payload (seq, content, args) VALUES (?, ?, ?)`)
 	qUninsertJobs  = sqlText(`DELETE FROM job WHERE seq >= ?`)
 	qUninsertBig   = sqlText(`DELETE FROM payload WHERE seq >= ?`)
+	qUninsertLabel = sqlText(`DELETE FROM label WHERE job_seq >= ?`)
 )
 
 // InsertJobs implements [store.Tx].
@@ -223,11 +229,10 @@ func (t *tx) InsertJobs(jobs []*sluice.Job) error {
 		if !isUnique(err) {
 			return err
 		}
-		if _, err := t.c.use(qUninsertJobs).int(seq + 1).run(); err != nil {
-			return err
-		}
-		if _, err := t.c.use(qUninsertBig).int(seq + 1).run(); err != nil {
-			return err
+		for _, q := range []*query{qUninsertJobs, qUninsertBig, qUninsertLabel} {
+			if _, err := t.c.use(q).int(seq + 1).run(); err != nil {
+				return err
+			}
 		}
 		return store.ErrExists
 	}
@@ -264,11 +269,15 @@ func (t *tx) insertJob(j *sluice.Job, seq, rev int64) error {
 	} else {
 		s.int(0).str(j.Content).bytes(j.Args)
 	}
-	if _, err := s.run(); err != nil || !big {
+	if _, err := s.str(strings.Join(j.Labels, "\n")).run(); err != nil {
 		return err
 	}
-	_, err := t.c.use(qInsertPayload).int(seq).str(j.Content).bytes(j.Args).run()
-	return err
+	if big {
+		if _, err := t.c.use(qInsertPayload).int(seq).str(j.Content).bytes(j.Args).run(); err != nil {
+			return err
+		}
+	}
+	return t.insertLabels(seq, j.Labels)
 }
 
 // keepFor is DeleteAfter in microseconds; what is below zero must not become

@@ -95,6 +95,9 @@ func whereJobs(f *store.JobFilter) *where {
 	if k := f.Key; k != nil {
 		w.add("job.key_hash = ? AND job.key = ?", func(s *stmt) { s.int(keyHash(*k)).blob(*k) })
 	}
+	if l := f.Label; l != "" {
+		w.add("job.seq IN (SELECT job_seq FROM label WHERE label = ?)", func(s *stmt) { s.str(l) })
+	}
 	whereInstants(w, f)
 	return w
 }

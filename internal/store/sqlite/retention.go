@@ -23,6 +23,9 @@ var (
 	qOverdue    = sqlText(`SELECT seq FROM job WHERE delete_us > 0 AND delete_us <= ? ORDER BY delete_us LIMIT ?`)
 	qDropLog    = sqlText(`DELETE FROM log WHERE rowid IN (SELECT rowid FROM log WHERE job_seq = ? LIMIT ?)`)
 	qDropRaw    = sqlText(`DELETE FROM log_raw WHERE job_seq = ?`)
+	qDropText   = sqlText(`DELETE FROM stream WHERE job_seq = ?`)
+	qDropTexts  = sqlText(`DELETE FROM stream_raw WHERE job_seq = ?`)
+	qDropLabels = sqlText(`DELETE FROM label WHERE job_seq = ?`)
 	qDropResult = sqlText(`DELETE FROM result WHERE seq = ?`)
 	qDropBig    = sqlText(`DELETE FROM payload WHERE seq = ?`)
 	qDropJob    = sqlText(`DELETE FROM job WHERE seq = ?`)
@@ -67,7 +70,7 @@ func (t *tx) deleteJob(seq int64, room int) (deleted int, err error) {
 	if deleted, err = t.c.use(qDropLog).int(seq).int(int64(room)).run(); err != nil || deleted >= room {
 		return deleted, err
 	}
-	for _, q := range []*query{qDropRaw, qDropResult, qDropBig, qDropJob} {
+	for _, q := range []*query{qDropRaw, qDropText, qDropTexts, qDropLabels, qDropResult, qDropBig, qDropJob} {
 		n, err := t.c.use(q).int(seq).run()
 		if err != nil {
 			return deleted, err

@@ -129,7 +129,7 @@ CREATE TABLE job (
   big              INTEGER NOT NULL, -- 1: content and args are in payload
   content          TEXT    NOT NULL,
   args             BLOB
-);
+, labels TEXT NOT NULL DEFAULT '', progress INTEGER NOT NULL DEFAULT 0);
 
 CREATE INDEX job_completed ON job (completed_us) WHERE completed_us > 0;
 
@@ -148,6 +148,14 @@ CREATE INDEX job_parent    ON job (parent) WHERE parent IS NOT NULL;
 CREATE INDEX job_rev       ON job (rev);
 
 CREATE INDEX job_workspace ON job (workspace);
+
+CREATE TABLE label (
+  label   TEXT    NOT NULL,
+  job_seq INTEGER NOT NULL,
+  PRIMARY KEY (label, job_seq)
+) WITHOUT ROWID;
+
+CREATE INDEX label_job ON label (job_seq);
 
 CREATE TABLE later (
   line_id INTEGER NOT NULL,
@@ -246,12 +254,35 @@ CREATE UNIQUE INDEX script_hash ON script (workspace, hash);
 
 CREATE INDEX script_path ON script (workspace, path, newest);
 
+CREATE TABLE secret (
+  name  TEXT PRIMARY KEY,
+  value BLOB NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE stand (
   line_id INTEGER NOT NULL,
   neg     INTEGER NOT NULL, -- negated priority
   due_us  INTEGER NOT NULL,
   job_seq INTEGER NOT NULL,
   PRIMARY KEY (line_id, neg, due_us, job_seq)
+) WITHOUT ROWID;
+
+CREATE TABLE stream (
+  job_seq   INTEGER NOT NULL,
+  end_utf16 INTEGER NOT NULL,
+  end_byte  INTEGER NOT NULL,
+  utf16     INTEGER NOT NULL, -- code units before it
+  byte      INTEGER NOT NULL, -- bytes before it
+  text      TEXT NOT NULL
+);
+
+CREATE UNIQUE INDEX stream_end ON stream (job_seq, end_utf16);
+
+CREATE TABLE stream_raw (
+  job_seq   INTEGER NOT NULL,
+  execution INTEGER NOT NULL,
+  raw_end   INTEGER NOT NULL,
+  PRIMARY KEY (job_seq, execution)
 ) WITHOUT ROWID;
 
 CREATE TABLE tally (
