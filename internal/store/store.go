@@ -167,6 +167,7 @@ type Script struct {
 type Workspace struct {
 	ID, Name, Owner string
 	CreatedAt       time.Time
+	Archived        bool // nobody gets in; its jobs go on
 }
 
 // JobFilter selects jobs; zero fields do not select. All instants are bounds

@@ -12,6 +12,8 @@ import (
 // row return [ErrNotFound] if there is none. Rows are copies: changing them
 // changes nothing until they are saved.
 type Reader interface {
+	PeopleReader
+
 	// Now reads the store's clock, to the microsecond, in UTC. Outside Update
 	// it is for showing only: nothing may be decided by it.
 	Now() time.Time
@@ -87,6 +89,7 @@ type Reader interface {
 // Tx reads and writes inside one update.
 type Tx interface {
 	Reader
+	PeopleTx
 
 	// Signal adds to what is told when this update is committed. Changes to
 	// jobs add their Rev by themselves.

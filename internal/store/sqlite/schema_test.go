@@ -1,11 +1,18 @@
 package sqlite
 
 import (
+	"context"
+	"database/sql"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pressly/goose/v3"
+
+	"sluice/internal/store"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite schema.golden.sql")
@@ -85,4 +92,42 @@ func allowed(q *query, step string) bool {
 		return step == "SCAN (subquery-1)"
 	}
 	return false
+}
+
+// TestOldDatabase opens a database of the first schema that has a row in it.
+func TestOldDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.UpTo(context.Background(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`INSERT INTO workspace VALUES ('old', 'Old', 'ann', 7)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path, Options{})
+	defer s.Close()
+	err = s.View(context.Background(), func(r store.Reader) error {
+		w, err := r.Workspace("old")
+		if err == nil && (w.Name != "Old" || w.Archived) {
+			t.Errorf("%+v", w)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

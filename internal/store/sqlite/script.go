@@ -3,15 +3,15 @@ package sqlite
 import "sluice/internal/store"
 
 var (
-	qWorkspaces    = coldText(`SELECT id, name, owner, created_us FROM workspace ORDER BY id`)
-	qWorkspace     = sqlText(`SELECT id, name, owner, created_us FROM workspace WHERE id = ?`)
+	qWorkspaces    = coldText(`SELECT id, name, owner, created_us, archived FROM workspace ORDER BY id`)
+	qWorkspace     = sqlText(`SELECT id, name, owner, created_us, archived FROM workspace WHERE id = ?`)
 	qSaveWorkspace = sqlText(`INSERT INTO workspace (id, name, owner, created_us) VALUES (?, ?, ?, ?)`)
 )
 
 func (r *reader) workspaces(s *stmt) ([]*store.Workspace, error) {
 	var list []*store.Workspace
 	for s.next() {
-		list = append(list, &store.Workspace{ID: s.getStr(), Name: s.getStr(), Owner: s.getStr(), CreatedAt: s.getAt()})
+		list = append(list, &store.Workspace{ID: s.getStr(), Name: s.getStr(), Owner: s.getStr(), CreatedAt: s.getAt(), Archived: s.getBool()})
 	}
 	return list, s.end()
 }
