@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice"
+	"sluice/internal/signature"
 	"sluice/internal/worker/supervisor"
 )
 
@@ -66,7 +67,7 @@ func (b *Bash) Run(ctx context.Context, t *Task) Outcome {
 	if b.err != nil {
 		return failed(FailureUnsupported, "This worker cannot run bash: %v.", b.err)
 	}
-	params, err := bashValues(bashParams(t.Content), t.Args)
+	params, err := bashValues(signature.BashParams(t.Content), t.Args)
 	if err != nil {
 		return failed(FailureArguments, "%v", err)
 	}

@@ -1,11 +1,11 @@
-package worker
+package signature
 
-import "strings"
+import (
+	"encoding/json"
+	"strings"
+)
 
-// maxBashParams bounds the positional parameters that code can declare.
-const maxBashParams = 1000
-
-// bashParams finds the arguments that bash code declares and returns their
+// BashParams finds the arguments that bash code declares and returns their
 // names by position: the first element is the name for $1. A position that no
 // declaration names is "". A declaration is an assignment of a plain positional
 // parameter, at the place of a command:
@@ -17,10 +17,76 @@ const maxBashParams = 1000
 // comments, quotes, here-documents, functions' bodies and substitutions is not
 // looked at: there, the positional parameters may be others'. The first
 // declaration of a position names it.
-func bashParams(code string) []string {
+func BashParams(code string) []string {
 	s := bashScanner{src: code, atCommand: true}
 	s.scan()
-	return s.names
+	var names []string
+	for _, p := range s.params {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// parseBash returns the declared parameters. Two positions of one name are one
+// argument, which the executor gives to both.
+func parseBash(code string) Signature {
+	s := bashScanner{src: code, atCommand: true}
+	s.scan()
+	var sig Signature
+	seen := map[string]bool{}
+	for i, p := range s.params {
+		if p.name == "" || seen[p.name] {
+			continue
+		}
+		seen[p.name] = true
+		arg := Arg{Name: p.name, Type: Type{Kind: Str}, Position: i + 1}
+		if p.hasDefault {
+			arg.HasDefault, arg.Default = true, bashLiteral(p.value)
+		}
+		sig.Args = append(sig.Args, arg)
+	}
+	return sig
+}
+
+// bashParam is a positional parameter; without a name, nothing declares it.
+type bashParam struct {
+	name, value string
+	hasDefault  bool
+}
+
+// bashLiteral returns the value of a word as JSON; null if bash would have to
+// expand it.
+func bashLiteral(word string) json.RawMessage {
+	var b strings.Builder
+	var quote byte
+	for i := 0; i < len(word); i++ {
+		switch c := word[i]; {
+		case quote != '\'' && (c == '$' || c == '`'):
+			return null
+		case c == quote && quote != 0:
+			quote = 0
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == '\\' && quote != '\'' && i+1 < len(word):
+			i++
+			if quote == '"' && strings.IndexByte("$`\"\\}", word[i]) < 0 {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(word[i])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return text(b.String())
+}
+
+// text returns a string as JSON.
+func text(s string) json.RawMessage {
+	b, err := json.Marshal(s)
+	if err != nil { // strings always have a form
+		return null
+	}
+	return b
 }
 
 // bashScanner walks over the words of bash code without understanding more of
@@ -31,7 +97,7 @@ type bashScanner struct {
 	depth     int  // of braces that open a function's body
 	atCommand bool // the next word may be an assignment
 	heredocs  []heredoc
-	names     []string
+	params    []bashParam
 }
 
 type heredoc struct {
@@ -109,13 +175,15 @@ func (s *bashScanner) word() {
 		s.atCommand = false // a command: what follows are its arguments
 		return
 	}
-	if n := positional(value); n > 0 && s.depth == 0 {
-		for len(s.names) < n {
-			s.names = append(s.names, "")
-		}
-		if s.names[n-1] == "" {
-			s.names[n-1] = name
-		}
+	n, word, hasDefault := positional(value)
+	if n == 0 || s.depth > 0 {
+		return
+	}
+	for len(s.params) < n {
+		s.params = append(s.params, bashParam{})
+	}
+	if p := &s.params[n-1]; p.name == "" {
+		*p = bashParam{name, word, hasDefault}
 	}
 }
 
@@ -317,33 +385,44 @@ func (s *bashScanner) skipHeredocs() {
 	s.heredocs = nil
 }
 
-// positional returns n if the word is exactly $n or ${n…default}, quoted or
-// not; otherwise 0.
-func positional(w string) int {
-	if len(w) >= 2 && w[0] == '"' && w[len(w)-1] == '"' {
+// positional returns n if the word is exactly $n or ${n…word}, quoted or not;
+// otherwise 0. In ${n-word} and ${n:-word} the word is a default, taken as it
+// stands; quotes around the whole belong to it, since a default inside of
+// double quotes is read by their rules.
+func positional(w string) (n int, word string, hasDefault bool) {
+	quoted := len(w) >= 2 && w[0] == '"' && w[len(w)-1] == '"'
+	if quoted {
 		w = w[1 : len(w)-1]
 	}
-	switch {
-	case len(w) == 2 && w[0] == '$':
-		return number(w[1:])
-	case strings.HasPrefix(w, "${") && strings.HasSuffix(w, "}"):
-		w = w[2 : len(w)-1]
-		end := 0
-		for end < len(w) && w[end] >= '0' && w[end] <= '9' {
-			end++
-		}
-		n, rest := number(w[:end]), strings.TrimPrefix(w[end:], ":")
-		if rest == "" && end == len(w) {
-			return n
-		}
-		if rest != "" && strings.IndexByte("-=?", rest[0]) >= 0 {
-			return n
-		}
+	if len(w) == 2 && w[0] == '$' {
+		return number(w[1:]), "", false
 	}
-	return 0
+	if !strings.HasPrefix(w, "${") || !strings.HasSuffix(w, "}") {
+		return 0, "", false
+	}
+	w = w[2 : len(w)-1]
+	end := 0
+	for end < len(w) && w[end] >= '0' && w[end] <= '9' {
+		end++
+	}
+	n, rest := number(w[:end]), strings.TrimPrefix(w[end:], ":")
+	if end == len(w) {
+		return n, "", false
+	}
+	if rest == "" || strings.IndexByte("-=?", rest[0]) < 0 {
+		return 0, "", false
+	}
+	if rest[0] != '-' {
+		return n, "", false
+	}
+	word = rest[1:]
+	if quoted && !strings.Contains(word, `"`) {
+		word = `"` + word + `"` // so that its single quotes are text
+	}
+	return n, word, true
 }
 
-// number reads a position of 1 … maxBashParams; anything else is 0.
+// number reads a position of 1 … MaxArgs; anything else is 0.
 func number(digits string) int {
 	if len(digits) == 0 || len(digits) > 4 {
 		return 0
@@ -355,7 +434,7 @@ func number(digits string) int {
 		}
 		n = n*10 + int(c-'0')
 	}
-	if n > maxBashParams {
+	if n > MaxArgs {
 		return 0
 	}
 	return n
