@@ -35,8 +35,9 @@ type Kind string
 
 // The kinds.
 const (
-	KindScript  Kind = "script"
-	KindPreview Kind = "preview"
+	KindScript       Kind = "script"
+	KindPreview      Kind = "preview"
+	KindDependencies Kind = "dependencies" // finds the lock of a script; its code is not run
 )
 
 // OnLimit says what becomes of a job that finds no room when it is due.

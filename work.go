@@ -38,6 +38,9 @@ type Assignment struct {
 	// launch (a start-mode limit): the worker then confirms at once. Without
 	// it the confirmation may travel with the report.
 	Prompt bool
+	// Lock pins the packages that the code needs, in Windmill's format; nil: not
+	// known, and the worker finds them.
+	Lock *string
 	// Token names the job in calls of the server's API. It is dead once the
 	// execution has ended, whatever the way.
 	Token string
