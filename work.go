@@ -47,7 +47,17 @@ type Assignment struct {
 	// Secrets are texts that must not show in the job's log or in what it says
 	// of a failure: the token, and secret arguments of at least 4 bytes.
 	Secrets []string
+	// Entry is the function to call: EntryMain or EntryPreprocessor.
+	Entry string
+	// Dedicated asks for a process that is kept for the runs of this script.
+	Dedicated bool
 }
+
+// The entries of a script.
+const (
+	EntryMain         = ""             // main, with the job's arguments
+	EntryPreprocessor = "preprocessor" // makes the arguments of main out of what was sent
+)
 
 // Heartbeat is a worker's word on what it holds. An execution of a Take up to
 // SettledTake that it does not list is one that it does not have and will not

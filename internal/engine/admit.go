@@ -118,7 +118,7 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 				continue
 			}
 		}
-		code, err := u.code(j)
+		p, err := u.program(j)
 		if errors.Is(err, store.ErrNotFound) {
 			if err := errors.Join(u.failMissing(c, j), u.requeue(queue, l, true, 0)); err != nil {
 				return err
@@ -130,7 +130,7 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 		for calls[next%len(calls)].free() == 0 {
 			next++
 		}
-		if err := u.start(c, j, code, calls[next%len(calls)]); err != nil {
+		if err := u.start(c, j, p, calls[next%len(calls)]); err != nil {
 			return err
 		}
 		next++
@@ -257,7 +257,7 @@ func (u *unit) candidate(l *line, tags []string) (*line, error) {
 
 // start hands the first job of a line to a worker: the one place where a slot
 // is taken.
-func (u *unit) start(l *line, j *sluice.Job, code string, c *takeCall) error {
+func (u *unit) start(l *line, j *sluice.Job, p program, c *takeCall) error {
 	due := j.ScheduledFor
 	if err := u.leave(l, j); err != nil {
 		return err
@@ -284,24 +284,34 @@ func (u *unit) start(l *line, j *sluice.Job, code string, c *takeCall) error {
 	}
 	c.got = append(c.got, sluice.Assignment{
 		Execution: x.ID, JobID: j.ID, Attempt: x.Attempt, Workspace: j.Workspace, Kind: j.Kind, Path: j.Path,
-		Hash: j.Hash, Language: j.Language, Content: code, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
+		Hash: j.Hash, Language: j.Language, Content: p.content, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
 		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, Scheduled: j.ScheduledFor, Timeout: j.Timeout,
-		Prompt: prompt,
+		Prompt: prompt, Lock: p.lock, Dedicated: p.dedicated,
 	})
 	c.late = append(c.late, u.e.lateness(u.now, l.Line, due, c.seen))
 	return nil
 }
 
-// code returns what a job runs.
-func (u *unit) code(j *sluice.Job) (string, error) {
+// program is what a job runs.
+type program struct {
+	content   string
+	lock      *string
+	dedicated bool
+}
+
+// program returns what a job runs.
+func (u *unit) program(j *sluice.Job) (program, error) {
 	if j.Hash == "" {
-		return j.Content, nil
+		return program{content: j.Content}, nil
 	}
 	c, err := u.e.compiledByHash(u.tx, j.Workspace, j.Hash)
 	if err != nil {
-		return "", err
+		return program{}, err
 	}
-	return c.body.Content, nil
+	if j.Kind == sluice.KindDependencies { // the lock is what it is to find
+		return program{content: c.body.Content}, nil
+	}
+	return program{content: c.body.Content, lock: c.body.Lock, dedicated: c.body.Dedicated != nil && *c.body.Dedicated}, nil
 }
 
 // failMissing ends a job whose script is gone, so that it holds up nobody.

@@ -76,6 +76,8 @@ type ScriptBody struct {
 	MaxLostAttempts *int            `json:"max_lost_attempts"`
 	DeleteAfterSecs *int64          `json:"delete_after_secs"`
 	DeleteAfterUse  *bool           `json:"delete_after_use"`
+	Lock            *string         `json:"lock"`
+	Dedicated       *bool           `json:"dedicated_worker"`
 }
 
 // CancelResult says what a cancel did to one job.
