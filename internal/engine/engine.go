@@ -33,6 +33,7 @@ type Options struct {
 	KillGrace      time.Duration        // between TERM and KILL; 5 s
 	DefaultTimeout time.Duration        // of a job that names none; 0: the worker's own default
 	Retention      time.Duration        // of completed jobs and their logs; 30 days; <0: for ever
+	AuditRetention time.Duration        // of the audit log; 365 days; <0: for ever
 	CleanEvery     time.Duration        // how often retention is looked after; 5 min
 	Margin         time.Duration        // least distance of LostAfter from StopAfter + KillGrace; 5 s
 	Uptime         func() time.Duration // a clock that only ascends, with the seconds' pace; the process's own
@@ -48,6 +49,8 @@ type Engine struct {
 	dispatch *dispatcher
 	hub      *hub
 	scripts  scriptCache
+	people   identities
+	hashes   chan struct{} // passwords that are being hashed
 	reapMu   sync.Mutex
 	readyAt  time.Time     // when this server became ready to hear heartbeats
 	lead     time.Duration // of the store's clock before the uptime, when workers were last looked at
@@ -74,6 +77,7 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 	setDefault(&o.LostAfter, DefaultLostAfter)
 	setDefault(&o.KillGrace, DefaultKillGrace)
 	setDefault(&o.Retention, DefaultRetention)
+	setDefault(&o.AuditRetention, DefaultAuditRetention)
 	setDefault(&o.CleanEvery, 5*time.Minute)
 	setDefault(&o.Margin, lostMargin)
 	if least := o.StopAfter + o.KillGrace + max(o.Margin, minMargin); o.LostAfter < least {
@@ -87,7 +91,7 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 		o.Uptime = func() time.Duration { return time.Since(started) } //nolint:forbidigo // as above
 	}
 	e := &Engine{
-		store: s, o: o, log: o.Logger, dispatch: newDispatcher(), hub: newHub(), stopped: make(chan struct{}),
+		store: audited{s}, hashes: make(chan struct{}, hashesAtOnce), o: o, log: o.Logger, dispatch: newDispatcher(), hub: newHub(), stopped: make(chan struct{}),
 		due: map[int64]time.Time{},
 	}
 	now, err := e.Now(ctx)
@@ -123,6 +127,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	wg.Go(func() { e.runHub(ctx) })
 	wg.Go(func() { e.every(ctx, "declare silent workers lost", e.Reap) })
 	wg.Go(func() { e.every(ctx, "delete what is old", e.Clean) })
+	wg.Go(func() { e.every(ctx, "note the use of tokens", e.NoteTokenUse) })
 	<-ctx.Done()
 	e.Close()
 	wg.Wait()
@@ -200,8 +205,20 @@ func (e *Engine) cleanHistory(tx store.Tx) (bool, error) {
 	if err != nil || n >= cleanRows {
 		return true, err
 	}
-	_, err = tx.DeleteWorkers(now.Add(-24*time.Hour), cleanRows)
-	return false, err
+	if _, err = tx.DeleteWorkers(now.Add(-24*time.Hour), cleanRows); err != nil {
+		return false, err
+	}
+	return e.cleanPeople(tx, now)
+}
+
+// cleanPeople deletes tokens that have expired and old entries of the audit log.
+func (e *Engine) cleanPeople(tx store.Tx, now time.Time) (bool, error) {
+	n, err := tx.DeleteTokens(now, cleanRows)
+	if err != nil || n >= cleanRows || e.o.AuditRetention < 0 {
+		return n >= cleanRows, err
+	}
+	n, err = tx.DeleteAudit(now.Add(-e.o.AuditRetention), cleanRows)
+	return n >= cleanRows, err
 }
 
 // lateKept is how many latenesses are kept for metrics.

@@ -192,29 +192,6 @@ func (e *Engine) Workers(ctx context.Context, d time.Duration) ([]*store.WorkerR
 	return view(ctx, e, func(r store.Reader) ([]*store.WorkerRow, error) { return r.Workers(r.Now().Add(-d)) })
 }
 
-// Workspaces lists all.
-func (e *Engine) Workspaces(ctx context.Context) ([]*store.Workspace, error) {
-	return view(ctx, e, func(r store.Reader) ([]*store.Workspace, error) { return r.Workspaces() })
-}
-
-// CreateWorkspace makes a workspace; conflict if the id is taken.
-func (e *Engine) CreateWorkspace(ctx context.Context, w store.Workspace) error {
-	if !workspaceID.MatchString(w.ID) {
-		return sluice.Invalid("id", "must be 1 to 50 lower-case letters, digits, - or _, beginning with a letter")
-	}
-	if w.Name == "" {
-		w.Name = w.ID
-	}
-	return e.store.Update(ctx, func(tx store.Tx) error {
-		w.CreatedAt = tx.Now()
-		err := tx.SaveWorkspace(&w)
-		if errors.Is(err, store.ErrExists) {
-			return &sluice.Error{Code: sluice.CodeConflict, Field: "id", Message: "a workspace with this id exists already"}
-		}
-		return err
-	})
-}
-
 // Now reads the store's clock.
 func (e *Engine) Now(ctx context.Context) (time.Time, error) {
 	return view(ctx, e, func(r store.Reader) (time.Time, error) { return r.Now(), nil })
