@@ -126,6 +126,7 @@ type ctxKey int
 const (
 	requestIDKey ctxKey = iota
 	callerKey
+	contentTypeKey
 )
 
 // ServeHTTP answers one request.
@@ -153,10 +154,10 @@ func (a *API) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callerKey, c))
-	if ct := r.Header.Get("Content-Type"); !strings.HasPrefix(ct, "multipart/") {
-		// Every body is JSON, whatever it is called: curl calls it a form.
-		r.Header.Set("Content-Type", "application/json")
-	}
+	// Every body is JSON, whatever it is called: curl calls it a form. Calls
+	// whose body becomes arguments look at what it is called.
+	r = r.WithContext(context.WithValue(r.Context(), contentTypeKey, r.Header.Get("Content-Type")))
+	r.Header.Set("Content-Type", "application/json")
 	a.router.ServeHTTP(w, r)
 }
 

@@ -99,7 +99,8 @@ func TestDocumentIsWhole(t *testing.T) {
 			if !slices.Equal(inPath, described) {
 				t.Errorf("%s %s: describes %v", method, path, described)
 			}
-			if op.RequestBody != nil && (len(op.RequestBody.Content) != 1 || op.RequestBody.Content["application/json"] == nil) {
+			takesAny := strings.Contains(path, "/jobs/run/p/") || strings.Contains(path, "/jobs/run/h/") || strings.Contains(path, "/jobs/run_wait_result/")
+			if op.RequestBody != nil && (len(op.RequestBody.Content) != 1 && !takesAny || op.RequestBody.Content["application/json"] == nil) {
 				t.Errorf("%s %s: body of %v", method, path, op.RequestBody.Content)
 			}
 			if op.Responses["default"].Content["text/plain"] == nil {

@@ -67,6 +67,9 @@ func (a *API) runBulk(ctx context.Context, in *bulkIn) (idsJSON, error) {
 	var body struct {
 		Jobs []json.RawMessage `json:"jobs"`
 	}
+	if err := checkJSON(in.RawBody); err != nil {
+		return idsJSON{}, sluice.Invalid("jobs", "must be a list of jobs in a JSON object: %v", err)
+	}
 	if err := json.Unmarshal(in.RawBody, &body); err != nil {
 		return idsJSON{}, sluice.Invalid("jobs", "must be a list of jobs in a JSON object: %s", jsonProblem(err))
 	}

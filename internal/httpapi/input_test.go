@@ -117,7 +117,7 @@ func TestBodiesOverTheBound(t *testing.T) {
 func TestBodiesWhateverTheyAreCalled(t *testing.T) {
 	r := newRig(t)
 	r.script("f/a", "")
-	for _, mime := range []string{"application/x-www-form-urlencoded", "application/json", "application/json; charset=utf-8", "text/plain", "application/octet-stream", ""} {
+	for _, mime := range []string{"application/x-www-form-urlencoded", "application/json", "application/json; charset=utf-8", "application/octet-stream", ""} {
 		id := r.ok(201, "POST", "/api/w/main/jobs/run/p/f/a", `{"big":12345678901234567890}`, "Content-Type", mime, "Accept", "text/html, */*")
 		if got := r.ok(200, "GET", "/api/w/main/jobs_u/get/"+id, "", "Accept", "text/plain"); !strings.Contains(got, `"args":{"big":12345678901234567890}`) {
 			t.Errorf("%s: %s", mime, got)

@@ -25,6 +25,7 @@ const (
 	contentProm  = "text/plain; version=0.0.4; charset=utf-8"
 	metaAdmins   = "admins" // the operation may be asked in the workspace "admins", which stands for all
 	metaPublic   = "public"
+	metaArgs     = "args" // the body becomes arguments, and may be missing
 	adminsID     = "admins"
 	schemaPrefix = "#/components/schemas/"
 )
@@ -157,7 +158,18 @@ var jsonFormat = huma.Format{
 		_, err = w.Write(b)
 		return err
 	},
-	Unmarshal: json.Unmarshal,
+	Unmarshal: readJSON,
+}
+
+// readJSON reads a body. Huma reads each twice: first as what it is, to check
+// it against the document, when a stranger's tricks are looked for, too.
+func readJSON(b []byte, v any) error {
+	if _, ok := v.(*any); ok {
+		if err := checkJSON(b); err != nil {
+			return err
+		}
+	}
+	return json.Unmarshal(b, v)
 }
 
 func marshal(v any) ([]byte, error) {
@@ -193,7 +205,7 @@ func (a *API) describe() {
 	config.CreateHooks = nil
 	config.AllowAdditionalPropertiesByDefault = true
 	config.FieldsOptionalByDefault = true
-	config.Formats = map[string]huma.Format{contentJSON: jsonFormat, "text/plain": textFormat, "multipart/form-data": jsonFormat}
+	config.Formats = map[string]huma.Format{contentJSON: jsonFormat, "text/plain": textFormat}
 	config.Components.Schemas = huma.NewMapRegistry(schemaPrefix, func(t reflect.Type, hint string) string {
 		return strings.TrimSuffix(huma.DefaultSchemaNamer(t, hint), "JSON")
 	})
@@ -236,6 +248,9 @@ func tidyPaths(paths map[string]*huma.PathItem) {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Delete} {
 			if op == nil || op.Responses["default"] == nil {
 				continue
+			}
+			if op.Metadata[metaArgs] == true {
+				op.RequestBody.Required = false // huma takes every raw body for required
 			}
 			content := op.Responses["default"].Content
 			if m := content[contentText]; m != nil {

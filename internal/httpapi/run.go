@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -75,13 +74,27 @@ type RunHash struct {
 type runPathIn struct {
 	RunTarget
 	RunParams
-	Body *jsonObject `doc:"The arguments: a JSON object"`
+	CallParams
+	RawBody []byte
 }
 
 type runHashIn struct {
 	RunHash
 	RunParams
-	Body *jsonObject `doc:"The arguments: a JSON object"`
+	CallParams
+	RawBody []byte
+}
+
+type runPathGetIn struct {
+	RunTarget
+	RunParams
+	CallParams
+}
+
+type runHashGetIn struct {
+	RunHash
+	RunParams
+	CallParams
 }
 
 // ResultParams are the query parameters of calls that wait for a result.
@@ -89,76 +102,92 @@ type ResultParams struct {
 	TimeoutS optional[int] `query:"timeout_s" minimum:"0" maximum:"600" doc:"Ours: seconds to wait for the result; 60 if left out. The job goes on when they are over"`
 }
 
-// PayloadParam is the query parameter that carries arguments.
-type PayloadParam struct {
-	Payload string `query:"payload" doc:"The arguments: a JSON object in base64"`
-}
-
 type resultPathIn struct {
 	RunTarget
 	RunParams
 	ResultParams
-	Body *jsonObject `doc:"The arguments: a JSON object"`
+	CallParams
+	RawBody []byte
 }
 
 type resultHashIn struct {
 	RunHash
 	RunParams
 	ResultParams
-	Body *jsonObject `doc:"The arguments: a JSON object"`
+	CallParams
+	RawBody []byte
 }
 
 type resultPathGetIn struct {
 	RunTarget
 	RunParams
 	ResultParams
-	PayloadParam
+	CallParams
 }
 
 type resultHashGetIn struct {
 	RunHash
 	RunParams
 	ResultParams
-	PayloadParam
+	CallParams
+}
+
+// argsBody documents a body that becomes arguments.
+func argsBody(op *huma.Operation) {
+	object := &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: true}
+	text := &huma.Schema{Type: huma.TypeString}
+	op.RequestBody = &huma.RequestBody{
+		Description: "The arguments: a JSON object or a form. Other JSON becomes the argument body, text the argument raw_string.",
+		Content: map[string]*huma.MediaType{
+			contentJSON:                         {Schema: object},
+			"application/x-www-form-urlencoded": {Schema: object},
+			"multipart/form-data":               {Schema: object},
+			"text/plain":                        {Schema: text},
+		},
+	}
+	op.SkipValidateBody = true
+	setMeta(op, metaArgs)
 }
 
 // addRuns registers the calls that push jobs.
 func (a *API) addRuns() {
-	addText(a, "POST /api/w/{workspace}/jobs/run/p/{path...}", "runScriptByPath", "Push a job that runs the newest version of a script; answers with its id",
+	const newest, version = "Push a job that runs the newest version of a script; answers with its id", "Push a job that runs one version of a script; answers with its id"
+	addText(a, "POST /api/w/{workspace}/jobs/run/p/{path...}", "runScriptByPath", newest,
 		func(ctx context.Context, in *runPathIn) (string, error) {
-			return a.push(ctx, in.job(), in.Body, &in.RunParams)
-		}, created)
-	addText(a, "POST /api/w/{workspace}/jobs/run/h/{hash}", "runScriptByHash", "Push a job that runs one version of a script; answers with its id",
+			return a.pushCall(ctx, in.job(), &in.CallParams, in.RawBody, &in.RunParams)
+		}, created, argsBody)
+	addText(a, "POST /api/w/{workspace}/jobs/run/h/{hash}", "runScriptByHash", version,
 		func(ctx context.Context, in *runHashIn) (string, error) {
-			return a.push(ctx, in.job(), in.Body, &in.RunParams)
+			return a.pushCall(ctx, in.job(), &in.CallParams, in.RawBody, &in.RunParams)
+		}, created, argsBody)
+	addText(a, "GET /api/w/{workspace}/jobs/run/p/{path...}", "runScriptByPathGet", newest,
+		func(ctx context.Context, in *runPathGetIn) (string, error) {
+			return a.pushCall(ctx, in.job(), &in.CallParams, nil, &in.RunParams)
+		}, created)
+	addText(a, "GET /api/w/{workspace}/jobs/run/h/{hash}", "runScriptByHashGet", version,
+		func(ctx context.Context, in *runHashGetIn) (string, error) {
+			return a.pushCall(ctx, in.job(), &in.CallParams, nil, &in.RunParams)
 		}, created)
 	addText(a, "POST /api/w/{workspace}/jobs/run/preview", "runScriptPreview", "Push a job that runs code which is not saved; answers with its id", a.runPreview, created)
 	a.addBulk()
 
-	anything := &huma.Schema{Description: "The result. With status 500 {\"error\": {…}} of a failed job; with status 504 {\"error\", \"job_id\", \"wait\"}: the job goes on"}
+	anything := &huma.Schema{Description: "The result. With status 500 {\"error\": {…}} of a failed job; with status 504 {\"error\", \"job_id\", \"wait\"}: the job goes on. " +
+		"A result with windmill_status_code, windmill_headers or windmill_content_type sets those, and its field result is the body."}
 	addRaw(a, "POST /api/w/{workspace}/jobs/run_wait_result/p/{path...}", "runWaitResultByPath", "Run a script and wait for its result", contentJSON, anything,
 		func(ctx context.Context, in *resultPathIn) (func(huma.Context), error) {
-			return a.runResult(ctx, in.job(), in.Body, &in.RunParams, &in.ResultParams)
-		})
+			return a.runResult(ctx, in.job(), &in.CallParams, in.RawBody, &in.RunParams, &in.ResultParams)
+		}, argsBody)
 	addRaw(a, "POST /api/w/{workspace}/jobs/run_wait_result/h/{hash}", "runWaitResultByHash", "Run one version of a script and wait for its result", contentJSON, anything,
 		func(ctx context.Context, in *resultHashIn) (func(huma.Context), error) {
-			return a.runResult(ctx, in.job(), in.Body, &in.RunParams, &in.ResultParams)
-		})
+			return a.runResult(ctx, in.job(), &in.CallParams, in.RawBody, &in.RunParams, &in.ResultParams)
+		}, argsBody)
 	addRaw(a, "GET /api/w/{workspace}/jobs/run_wait_result/p/{path...}", "runWaitResultByPathGet", "Run a script and wait for its result", contentJSON, anything,
 		func(ctx context.Context, in *resultPathGetIn) (func(huma.Context), error) {
-			args, err := in.args()
-			if err != nil {
-				return nil, err
-			}
-			return a.runResult(ctx, in.job(), args, &in.RunParams, &in.ResultParams)
+			return a.runResult(ctx, in.job(), &in.CallParams, nil, &in.RunParams, &in.ResultParams)
 		})
 	addRaw(a, "GET /api/w/{workspace}/jobs/run_wait_result/h/{hash}", "runWaitResultByHashGet", "Run one version of a script and wait for its result", contentJSON, anything,
 		func(ctx context.Context, in *resultHashGetIn) (func(huma.Context), error) {
-			args, err := in.args()
-			if err != nil {
-				return nil, err
-			}
-			return a.runResult(ctx, in.job(), args, &in.RunParams, &in.ResultParams)
+			return a.runResult(ctx, in.job(), &in.CallParams, nil, &in.RunParams, &in.ResultParams)
 		})
 }
 
@@ -168,19 +197,13 @@ func (h *RunHash) job() engine.NewJob {
 	return engine.NewJob{Workspace: h.Workspace, Hash: strings.ToLower(h.Hash)}
 }
 
-// args reads the payload.
-func (p *PayloadParam) args() (*jsonObject, error) {
-	if p.Payload == "" {
-		return nil, nil
+// pushCall pushes a job with the arguments of a call.
+func (a *API) pushCall(ctx context.Context, n engine.NewJob, cp *CallParams, body []byte, p *RunParams) (string, error) {
+	args, err := cp.args(body)
+	if err != nil {
+		return "", err
 	}
-	s := strings.TrimRight(p.Payload, "=")
-	s = strings.NewReplacer("+", "-", "/", "_", " ", "-").Replace(s) // a + in a query is often a blank
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || !isObject(b) {
-		return nil, sluice.Invalid("payload", "must be a JSON object in base64")
-	}
-	args := jsonObject(b)
-	return &args, nil
+	return a.push(ctx, n, args, p)
 }
 
 // push pushes one job and returns its id.
@@ -258,8 +281,8 @@ type lateJSON struct {
 }
 
 // runResult pushes a job and waits for its end. It returns what writes the answer.
-func (a *API) runResult(ctx context.Context, n engine.NewJob, args *jsonObject, p *RunParams, rp *ResultParams) (func(huma.Context), error) {
-	id, err := a.push(ctx, n, args, p)
+func (a *API) runResult(ctx context.Context, n engine.NewJob, cp *CallParams, body []byte, p *RunParams, rp *ResultParams) (func(huma.Context), error) {
+	id, err := a.pushCall(ctx, n, cp, body, p)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +301,7 @@ func (a *API) runResult(ctx context.Context, n engine.NewJob, args *jsonObject, 
 	if v.Outcome != sluice.OutcomeSuccess {
 		status = http.StatusInternalServerError
 	}
-	return writeJSON(status, resultOf(v.Job))
+	return writeResult(status, resultOf(v.Job))
 }
 
 // late answers for a job that has not ended in time.
