@@ -282,12 +282,16 @@ func (u *unit) start(l *line, j *sluice.Job, p program, c *takeCall) error {
 	if err := u.tx.SaveJob(j); err != nil {
 		return err
 	}
-	c.got = append(c.got, sluice.Assignment{
+	a := sluice.Assignment{
 		Execution: x.ID, JobID: j.ID, Attempt: x.Attempt, Workspace: j.Workspace, Kind: j.Kind, Path: j.Path,
 		Hash: j.Hash, Language: j.Language, Content: p.content, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
 		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, Scheduled: j.ScheduledFor, Timeout: j.Timeout,
 		Prompt: prompt, Lock: p.lock, Dedicated: p.dedicated,
-	})
+	}
+	if err := u.equip(&a); err != nil {
+		return err
+	}
+	c.got = append(c.got, a)
 	c.late = append(c.late, u.e.lateness(u.now, l.Line, due, c.seen))
 	return nil
 }

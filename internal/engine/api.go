@@ -78,6 +78,8 @@ type ScriptBody struct {
 	DeleteAfterUse  *bool           `json:"delete_after_use"`
 	Lock            *string         `json:"lock"`
 	Dedicated       *bool           `json:"dedicated_worker"`
+	Labels          json.RawMessage `json:"labels"` // of its jobs; what is no label is ignored
+	Schema          json.RawMessage `json:"schema"` // says which arguments are secret
 }
 
 // CancelResult says what a cancel did to one job.
@@ -127,9 +129,18 @@ type JobView struct {
 
 // Update is what changed about a job since a caller last looked.
 type Update struct {
-	Job     *sluice.Job
-	NewLogs string
-	LogEnd  int64 // UTF-16 code units: offset to ask from next time
+	Job       *sluice.Job
+	NewLogs   string
+	LogEnd    int64 // UTF-16 code units: offset to ask from next time
+	NewStream string
+	StreamEnd int64 // the same, of the result stream
+}
+
+// Seen is what a caller knows of a job. Offsets are UTF-16 code units.
+type Seen struct {
+	Running    bool
+	FromLog    int64
+	FromStream int64
 }
 
 // Change is a change to a job, as event streams show it.

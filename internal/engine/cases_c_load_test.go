@@ -23,6 +23,7 @@ func TestC1_FullGroupsAtTheHead(t *testing.T) {
 		w := newWorld(t)
 		w.script("f/c/full", "concurrent_limit", 1, "concurrency_time_window_s", 3600, "concurrency_key", "$args[k]")
 		w.script("f/c/free")
+		w.report("w1", w.mustOne("the first of all, which draws the key of job tokens", w.push("f/c/free")))
 		if full {
 			for g := range groups {
 				w.pushN("f/c/full", sized(100_000, 2_000)/groups, key(fmt.Sprint(g)), priority(g%3))

@@ -189,7 +189,7 @@ func TestE2_OtherWorkspacesAreCountedNotShown(t *testing.T) {
 		wantCode(t, "read its log", err, sluice.CodeNotFound, "")
 		_, err = w.Await(w.ctx(), "main", id)
 		wantCode(t, "wait for its end", err, sluice.CodeNotFound, "")
-		_, err = w.AwaitUpdate(w.ctx(), "main", id, false, 0, time.Millisecond)
+		_, err = w.AwaitUpdate(w.ctx(), "main", id, engine.Seen{}, time.Millisecond)
 		wantCode(t, "follow it", err, sluice.CodeNotFound, "")
 		_, err = w.Cancel(w.ctx(), "main", []string{id}, "us", "", true)
 		wantCode(t, "cancel it", err, sluice.CodeNotFound, "")

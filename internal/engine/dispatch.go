@@ -200,8 +200,9 @@ func (e *Engine) TakeNow(ctx context.Context, req sluice.TakeRequest) ([]sluice.
 // expiry is due next, <0 if none is.
 func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, error) {
 	var next time.Duration
+	var u *unit
 	err := e.store.Update(ctx, func(tx store.Tx) error {
-		u := e.unit(tx)
+		u = e.unit(tx)
 		u.now = tx.Now()
 		for _, c := range calls {
 			c.got, c.late = nil, nil
@@ -231,6 +232,7 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 		return err
 	})
 	if err == nil {
+		u.committed()
 		for _, c := range calls {
 			e.known.Store(c.req.Worker, true)
 		}

@@ -47,6 +47,8 @@ type Engine struct {
 	o        Options
 	log      *slog.Logger
 	dispatch *dispatcher
+	jobKey   atomic.Pointer[[]byte] // signs job tokens; nil: not read yet
+	progress *progressBook
 	hub      *hub
 	scripts  scriptCache
 	people   identities
@@ -91,7 +93,7 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 		o.Uptime = func() time.Duration { return time.Since(started) } //nolint:forbidigo // as above
 	}
 	e := &Engine{
-		store: audited{s}, hashes: make(chan struct{}, hashesAtOnce), o: o, log: o.Logger, dispatch: newDispatcher(), hub: newHub(), stopped: make(chan struct{}),
+		store: audited{s}, hashes: make(chan struct{}, hashesAtOnce), o: o, log: o.Logger, dispatch: newDispatcher(), hub: newHub(), progress: newProgressBook(), stopped: make(chan struct{}),
 		due: map[int64]time.Time{},
 	}
 	now, err := e.Now(ctx)
@@ -125,6 +127,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { e.runDispatcher(ctx) })
 	wg.Go(func() { e.runHub(ctx) })
+	wg.Go(func() { e.runProgress(ctx) })
 	wg.Go(func() { e.every(ctx, "declare silent workers lost", e.Reap) })
 	wg.Go(func() { e.every(ctx, "delete what is old", e.Clean) })
 	wg.Go(func() { e.every(ctx, "note the use of tokens", e.NoteTokenUse) })

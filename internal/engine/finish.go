@@ -299,9 +299,20 @@ func (u *unit) report(x *sluice.Execution, r *sluice.Report) error {
 	case j.CanceledBy != "":
 		return u.end(j, sluice.OutcomeCanceled, canceledResult(j))
 	case r.Success:
-		return u.end(j, sluice.OutcomeSuccess, r.Result)
+		return u.succeed(j, x, r)
 	}
 	return u.end(j, sluice.OutcomeFailure, r.Result)
+}
+
+func (u *unit) succeed(j *sluice.Job, x *sluice.Execution, r *sluice.Report) error {
+	if err := u.saveLabels(j, x, r.Result); err != nil {
+		return err
+	}
+	result, err := u.streamed(j, r)
+	if err != nil {
+		return err
+	}
+	return u.end(j, sluice.OutcomeSuccess, result)
 }
 
 // boundResult returns the result to store: the report's own, or what to say

@@ -47,6 +47,7 @@ func (e *Engine) Job(ctx context.Context, workspace, id string, logs, wait bool)
 }
 
 func (e *Engine) jobView(r store.Reader, j *sluice.Job, logs, wait bool) (*JobView, error) {
+	e.progress.bring(j)
 	v := &JobView{Job: j}
 	var err error
 	if j.State == sluice.StateCompleted {
@@ -107,17 +108,17 @@ func (e *Engine) Await(ctx context.Context, workspace, id string) (*JobView, err
 	return v, err
 }
 
-// AwaitUpdate returns as soon as the log grew beyond an offset in UTF-16 code
-// units, the job is completed, running is no longer what the caller knows, or
-// hold has passed.
-func (e *Engine) AwaitUpdate(ctx context.Context, workspace, id string, running bool, fromUTF16 int64, hold time.Duration) (*Update, error) {
+// AwaitUpdate returns as soon as the log or the result stream grew beyond what
+// the caller has seen, the job is completed, whether it runs is no longer what
+// the caller knows, or hold has passed.
+func (e *Engine) AwaitUpdate(ctx context.Context, workspace, id string, seen Seen, hold time.Duration) (*Update, error) {
 	deadline := time.NewTimer(hold)
 	defer deadline.Stop()
 	for {
 		u := &Update{}
 		changed := false
 		err := e.awaitJob(ctx, workspace, id, logPoll, func(r store.Reader, j *sluice.Job) (bool, error) {
-			changed = j.State == sluice.StateCompleted || running != (j.State == sluice.StateRunning)
+			changed = j.State == sluice.StateCompleted || seen.Running != (j.State == sluice.StateRunning)
 			return changed, nil
 		})
 		if err != nil {
@@ -127,10 +128,14 @@ func (e *Engine) AwaitUpdate(ctx context.Context, workspace, id string, running 
 			if u.Job, err = jobIn(r, workspace, id); err != nil {
 				return err
 			}
-			u.NewLogs, u.LogEnd, err = readLog(r, u.Job.Seq, fromUTF16, 1<<20)
+			if u.NewLogs, u.LogEnd, err = readLog(r, u.Job.Seq, seen.FromLog, 1<<20); err != nil {
+				return err
+			}
+			u.NewStream, u.StreamEnd, err = readStream(r, u.Job.Seq, seen.FromStream, 1<<20)
+			e.progress.bring(u.Job)
 			return err
 		})
-		if err != nil || changed || u.NewLogs != "" {
+		if err != nil || changed || u.NewLogs != "" || u.NewStream != "" {
 			return u, err
 		}
 		select {
@@ -161,6 +166,10 @@ func (e *Engine) Log(ctx context.Context, workspace, id string, fromUTF16 int64,
 // surrogate pair is taken to be before it.
 func readLog(r store.Reader, seq, from int64, most int) (string, int64, error) {
 	parts, err := r.Log(seq, max(from, 0), most)
+	return joinParts(parts, from, err)
+}
+
+func joinParts(parts []store.LogPart, from int64, err error) (string, int64, error) {
 	if err != nil || len(parts) == 0 {
 		return "", max(from, 0), err
 	}

@@ -31,6 +31,8 @@ type compiled struct {
 	row    *store.Script
 	body   ScriptBody
 	limits limit.Settings
+	labels []string
+	secret *secretArgs
 }
 
 // scriptCache keeps versions, which never change, by workspace and hash.
@@ -72,8 +74,9 @@ func (e *Engine) compiledByPath(r store.Reader, workspace, path string) (*compil
 		return nil, err
 	}
 	if c := e.scripts.get(workspace + "\n" + row.Hash); c != nil {
-		c = &compiled{row: row, body: c.body, limits: c.limits} // archived or not may have changed
-		return c, nil
+		again := *c // archived or not may have changed
+		again.row = row
+		return &again, nil
 	}
 	return e.compile(row)
 }
@@ -84,7 +87,11 @@ func (e *Engine) compile(row *store.Script) (*compiled, error) {
 		return nil, fmt.Errorf("read the stored script %s: %w", row.Path, err)
 	}
 	body.Content = row.Content
-	c := &compiled{row: row, body: body, limits: limits}
+	c := &compiled{row: row, body: body, limits: limits, secret: readSecretArgs(body.Schema, 0)}
+	if c.secret != nil {
+		c.secret.whole = false // a schema is no argument
+	}
+	c.labels, _ = readLabels(body.Labels)
 	e.scripts.put(row.Workspace+"\n"+row.Hash, c)
 	return c, nil
 }

@@ -256,6 +256,7 @@ func (e *Engine) buildScript(tx store.Tx, j *sluice.Job, n *NewJob, paths map[st
 		paths[name] = c
 	}
 	b := &c.body
+	j.Labels = c.labels
 	j.Kind, j.Path, j.Hash, j.Language = sluice.KindScript, c.row.Path, c.row.Hash, c.row.Language
 	if j.Tag == "" {
 		j.Tag = b.Tag

@@ -20,6 +20,7 @@ type unit struct {
 	groups map[int64]*group
 	lines  map[int64]*line // with and without a group
 	order  []*line         // lines without a group, in the order of opening
+	key    []byte          // of job tokens, if it was read or drawn here
 	ahead  int             // how many first jobs of a line without a group are likely to be taken
 }
 

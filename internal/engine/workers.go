@@ -235,7 +235,7 @@ func (e *Engine) InstanceGone(ctx context.Context, instance string) error {
 // logMark ends a log that was cut.
 const logMark = "\n[log cut: it reached its bound of 10 MiB]\n"
 
-// AppendLog stores a piece of an execution's log. A piece that was stored
+// AppendLog stores a piece of an execution's log or result stream. A piece that was stored
 // before is skipped, as far as it was; one beyond a gap is refused with
 // conflict. Logs of an execution that is not the worker's are refused.
 func (e *Engine) AppendLog(ctx context.Context, c sluice.LogChunk) error {
@@ -247,7 +247,11 @@ func (e *Engine) AppendLog(ctx context.Context, c sluice.LogChunk) error {
 		if err := owned(x, c.Execution, c.Worker); err != nil {
 			return e.refused("a log", c.Worker, err)
 		}
-		end, stored, err := tx.LogEnd(x.JobSeq, x.ID)
+		read, add, most, mark := tx.LogEnd, tx.AppendLog, int64(sluice.MaxLogBytes), logMark
+		if c.Stream {
+			read, add, most, mark = tx.StreamEnd, tx.AppendStream, sluice.MaxStreamBytes, ""
+		}
+		end, stored, err := read(x.JobSeq, x.ID)
 		if err != nil {
 			return err
 		}
@@ -255,13 +259,13 @@ func (e *Engine) AppendLog(ctx context.Context, c sluice.LogChunk) error {
 			return sluice.Errorf(sluice.CodeConflict, "log of execution %d is stored up to byte %d; send from there, not from %d", x.ID, end, c.Offset)
 		}
 		skip := end - c.Offset
-		if skip >= int64(len(c.Text)) || stored >= sluice.MaxLogBytes {
+		if skip >= int64(len(c.Text)) || stored >= most {
 			return nil
 		}
 		text := strings.ToValidUTF8(string(c.Text[skip:]), "\uFFFD")
-		if room := sluice.MaxLogBytes - stored; int64(len(text)) > room {
-			text = strings.ToValidUTF8(text[:room], "") + logMark
+		if room := most - stored; int64(len(text)) > room {
+			text = strings.ToValidUTF8(text[:room], "") + mark
 		}
-		return tx.AppendLog(x.JobSeq, x.ID, c.Offset+int64(len(c.Text)), text)
+		return add(x.JobSeq, x.ID, c.Offset+int64(len(c.Text)), text)
 	})
 }

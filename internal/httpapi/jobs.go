@@ -208,8 +208,9 @@ func (a *API) getResultMaybe(ctx context.Context, in *maybeIn) (maybeJSON, error
 
 type updateIn struct {
 	JobRef
-	Running   bool  `query:"running" doc:"Whether the caller knows that the job runs"`
-	LogOffset int64 `query:"log_offset" minimum:"0" doc:"UTF-16 code units of the log that the caller has"`
+	Running      bool  `query:"running" doc:"Whether the caller knows that the job runs"`
+	LogOffset    int64 `query:"log_offset" minimum:"0" doc:"UTF-16 code units of the log that the caller has"`
+	StreamOffset int64 `query:"stream_offset" minimum:"0" doc:"UTF-16 code units of the result stream that the caller has"`
 }
 
 type updateJSON struct {
@@ -224,7 +225,7 @@ type updateJSON struct {
 func (a *API) getUpdate(ctx context.Context, in *updateIn) (updateJSON, error) {
 	ctx, cancel := a.whileOpen(ctx)
 	defer cancel()
-	u, err := a.e.AwaitUpdate(ctx, in.Workspace, in.ID, in.Running, in.LogOffset, updateHold)
+	u, err := a.e.AwaitUpdate(ctx, in.Workspace, in.ID, engine.Seen{Running: in.Running, FromLog: in.LogOffset, FromStream: in.StreamOffset}, updateHold)
 	if err != nil {
 		return updateJSON{}, err
 	}
