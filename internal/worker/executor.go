@@ -36,8 +36,11 @@ type Runtime interface {
 
 // Outcome is how a job ended.
 type Outcome struct {
-	Result    json.RawMessage // of a success: JSON of at most [sluice.MaxResultBytes]; nil: null
-	Failure   *Failure        // nil: success
+	Result  json.RawMessage // of a success: JSON of at most [sluice.MaxResultBytes]; nil: null
+	Failure *Failure        // nil: success
+	// Error is the error of a failure as the user's code raised it, an object that
+	// becomes the result in place of the failure; nil: the failure says it all.
+	Error     json.RawMessage
 	MemPeakKB int64
 	// HandBack says that the job was not launched, for a reason that is not the
 	// job's: it goes back to its place in the line.

@@ -209,7 +209,7 @@ func (w *Worker) reportOf(h *held, o Outcome) sluice.Report {
 		o = failed(FailureWorker, "The job could not be launched: %v.", o.HandBack)
 	}
 	if s := h.stop; s != nil && (s.Name != FailureLease || o.Failure != nil) {
-		o.Failure = &Failure{Name: s.Name, Message: s.Reason}
+		o.Failure, o.Error = &Failure{Name: s.Name, Message: s.Reason}, nil
 	}
 	r := sluice.Report{
 		Execution: h.Execution, Worker: w.cfg.Name, Success: o.Failure == nil,
@@ -217,6 +217,8 @@ func (w *Worker) reportOf(h *held, o Outcome) sluice.Report {
 		Lost: o.Failure != nil && (o.Failure.Name == FailureLease || o.Failure.Name == FailureShutdown),
 	}
 	switch {
+	case o.Failure != nil && o.Error != nil:
+		r.Result = errorJSON(o)
 	case o.Failure != nil:
 		r.Result = o.Failure.json()
 	case len(r.Result) == 0:

@@ -24,7 +24,7 @@ type Config struct {
 	Group    string   // worker group, for people; default "default"
 	Version  string   // for people
 	Address  string   // for people
-	Tags     []string // default ["bash"]
+	Tags     []string // default [DefaultTags]
 	Places   int      // jobs at a time, 1 … 10,000; default 1
 	// Dir holds a folder for the worker with one for each job; default: the
 	// system's folder for temporary files. Several workers may share it.
@@ -40,7 +40,7 @@ type Config struct {
 	DefaultTimeout time.Duration // of jobs that give none; default 1 h
 	TakeWait       time.Duration // how long a Take waits for work; default 30 s, at most 60 s
 
-	// Executors by language; default {"bash": NewBash()}.
+	// Executors by language; default [Languages].
 	Executors map[string]Executor
 	// Isolation of the jobs' processes; nil: [supervisor.Probe] finds it.
 	Isolation *supervisor.Isolation
@@ -72,10 +72,10 @@ func (c *Config) fill() error {
 		c.Group = "default"
 	}
 	if len(c.Tags) == 0 {
-		c.Tags = []string{"bash"}
+		c.Tags = DefaultTags()
 	}
 	if c.Executors == nil {
-		c.Executors = map[string]Executor{"bash": NewBash()}
+		c.Executors = Languages()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -162,6 +162,7 @@ func New(cfg Config) (*Worker, error) {
 	w.taking, w.stop = context.WithCancel(w.life)
 	for _, language := range slices.Sorted(maps.Keys(cfg.Executors)) {
 		if r, ok := cfg.Executors[language].(Runtime); ok && r.Available() != nil {
+			w.log.Warn("a language is missing: its jobs will fail", "language", language, "err", r.Available())
 			w.missing = append(w.missing, language)
 			continue
 		}

@@ -1,0 +1,41 @@
+package worker
+
+import (
+	"context"
+)
+
+// Python runs Python scripts with the system's python3. The zero value is not
+// usable; see [NewPython].
+//
+// The function main gets the arguments by name: those that it takes, or all if
+// it takes any. Texts become bytes (from Base64), datetime or date where the
+// parameter says so. The result is what it returns, awaited if need be: NaN and
+// infinities become null, bytes Base64, sets lists, data classes objects, members
+// of an Enum their values; what JSON has no word for becomes its text.
+type Python struct {
+	program program
+	err     error
+}
+
+// NewPython looks for python3 in the system's folders.
+func NewPython() *Python {
+	path, err := findProgram("python3")
+	return &Python{err: err, program: program{
+		path: path,
+		// Isolated, without the modules of a site: what the code imports beside the
+		// standard library comes with the request.
+		args: []string{"python3", "-I", "-S", "-B", "-X", "frozen_modules", "-X", "utf8", "-X", "int_max_str_digits=0", ".wrapper.py"},
+		env:  []string{"PATH=" + jobPath, "LANG=C.UTF-8"}, files: putWrapper("wrapper.py"),
+	}}
+}
+
+// Available returns an error if python3 was not found.
+func (p *Python) Available() error { return p.err }
+
+// Run runs one script.
+func (p *Python) Run(ctx context.Context, t *Task) Outcome {
+	if p.err != nil {
+		return failed(FailureUnsupported, "This worker cannot run Python: %v. Install it, for example with: apt install python3.", p.err)
+	}
+	return t.ask(ctx, p.program, t.request(), putCode("main.py", t.Content))
+}
