@@ -17,7 +17,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"sluice"
-	"sluice/internal/worker"
 	"sluice/internal/worker/supervisor"
 )
 
@@ -115,7 +114,7 @@ func (a *app) dispatch(ctx context.Context, args []string) (err error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: helpWidth}),
 		kong.Bind(a),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Vars{"default_url": defaultURL, "default_tags": strings.Join(worker.DefaultTags(), ",")},
+		kong.Vars{"default_url": defaultURL},
 	)
 	if err != nil {
 		return fmt.Errorf("read the definition of the commands: %w", err)

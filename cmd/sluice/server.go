@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,7 @@ type serverCmd struct {
 	Database   string        `help:"Database, as sqlite:PATH; else sluice.db in the data folder." env:"SLUICE_DATABASE" placeholder:"sqlite:PATH"`
 	Durability string        `help:"full: what was answered survives a loss of power; normal: a kill of the process only, and commits are faster." default:"full" enum:"full,normal" env:"SLUICE_DURABILITY"`
 	Workers    int           `help:"Places for jobs of the worker inside the server; 0: no worker." default:"4" env:"SLUICE_WORKERS"`
-	Tags       []string      `help:"Tags that this worker serves; else those of all languages, and dependency." default:"${default_tags}" env:"SLUICE_TAGS"`
+	Tags       []string      `help:"Tags that this worker serves; \"languages\": those of all languages, and dependency." default:"languages" env:"SLUICE_TAGS"`
 	Token      string        `help:"The administrator's token; else the one in the data folder, made at the first start." env:"SLUICE_TOKEN,SUPERADMIN_SECRET"`
 	Seed       bool          `help:"Save the example scripts that are not there yet." env:"SLUICE_SEED"`
 	Grace      time.Duration `help:"How long running jobs may go on when the server is stopped." default:"10s" env:"SLUICE_GRACE"`
@@ -66,6 +67,9 @@ type server struct {
 
 // Run serves until it is interrupted, then lets running jobs end.
 func (s *serverCmd) Run(ctx context.Context, a *app) error {
+	if i := slices.Index(s.Tags, "languages"); i >= 0 {
+		s.Tags = slices.Replace(s.Tags, i, i+1, worker.DefaultTags()...)
+	}
 	if err := s.check(); err != nil {
 		return err
 	}

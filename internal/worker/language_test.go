@@ -2,7 +2,6 @@ package worker
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -135,12 +134,4 @@ func testRuns(t *testing.T, language string, e Executor, runs languageRuns) {
 	if dirs, err := os.ReadDir(t.TempDir()); err != nil || len(dirs) > 0 {
 		t.Errorf("%v %v", dirs, err)
 	}
-}
-
-func quoted(s string) string {
-	p, err := json.Marshal(s)
-	if err != nil {
-		panic(fmt.Sprintf("marshal a string: %v", err))
-	}
-	return string(p)
 }

@@ -7,9 +7,13 @@ import (
 
 // Languages returns a new executor for every language.
 func Languages() map[string]Executor {
+	bun := NewBun()
 	return map[string]Executor{
-		"bash":    NewBash(),
-		"python3": NewPython(),
+		"bash":     NewBash(),
+		"bun":      bun,
+		"deno":     bun,
+		"nativets": bun,
+		"python3":  NewPython(),
 	}
 }
 

@@ -1,0 +1,40 @@
+package worker
+
+import (
+	"context"
+)
+
+// Bun runs TypeScript and JavaScript with the system's bun; what Windmill calls
+// bun, deno and nativets alike. The zero value is not usable; see [NewBun].
+//
+// The exported function main gets its arguments in the order of its parameters,
+// by their names; what is missing is undefined. The result is what it returns,
+// awaited, as JSON.stringify writes it; undefined becomes null and a BigInt its
+// text. The program ends when main has returned, whatever is still open.
+type Bun struct {
+	program program
+	err     error
+}
+
+// NewBun looks for bun in the system's folders.
+func NewBun() *Bun {
+	path, err := findProgram("bun")
+	return &Bun{err: err, program: program{
+		path: path,
+		args: []string{"bun", "--no-install", ".wrapper.ts"},
+		// Nothing that bun compiled is kept: it would be kept in the job's folder.
+		env:   []string{"PATH=" + jobPath, "LANG=C.UTF-8", "BUN_RUNTIME_TRANSPILER_CACHE_PATH=0", "DO_NOT_TRACK=1"},
+		files: putWrapper("wrapper.ts"),
+	}}
+}
+
+// Available returns an error if bun was not found.
+func (b *Bun) Available() error { return b.err }
+
+// Run runs one script.
+func (b *Bun) Run(ctx context.Context, t *Task) Outcome {
+	if b.err != nil {
+		return failed(FailureUnsupported, "This worker cannot run TypeScript: %v. Install it, for example with: npm install -g bun@1.4.5.", b.err)
+	}
+	return t.ask(ctx, b.program, t.request(), putCode("main.ts", t.Content))
+}

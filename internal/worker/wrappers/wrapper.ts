@@ -1,0 +1,175 @@
+// Runs the script main.ts of the working folder for a worker.
+//
+// Requests come in on descriptor 0, replies go out on descriptor 3, one JSON
+// document a line. Both are opened anew elsewhere and closed here before the
+// script's own code runs: it reads nothing, and it finds 3 free. A reply carries
+// the key of its request, so that nothing else in the pipe is taken for one.
+import { closeSync, openSync, readSync, writeSync } from "node:fs";
+
+type Request = {
+  key: string;
+  args: Record<string, unknown>;
+  env?: Record<string, string>;
+  entry?: string;
+  more?: boolean;
+};
+
+const file = "main.ts";
+const here = process.cwd() + "/";
+const self = import.meta.path;
+
+const source = move(0, "r");
+openSync("/dev/null", "r"); // becomes 0, the lowest that is free
+const target = move(3, "w");
+
+function move(fd: number, flags: string): number {
+  const moved = openSync(`/proc/self/fd/${fd}`, flags);
+  closeSync(fd);
+  return moved;
+}
+
+let rest = Buffer.alloc(0);
+
+// receive returns the next request, or null at the end.
+function receive(): Request | null {
+  const parts = [rest];
+  const chunk = Buffer.alloc(1 << 16);
+  let end = rest.indexOf(10);
+  while (end < 0) {
+    const n = readSync(source, chunk);
+    if (n === 0) return null;
+    const part = Buffer.from(chunk.subarray(0, n));
+    end = part.indexOf(10);
+    parts.push(part);
+  }
+  const all = Buffer.concat(parts);
+  const at = all.indexOf(10);
+  rest = all.subarray(at + 1);
+  return JSON.parse(all.toString("utf8", 0, at));
+}
+
+// send writes a reply; value is JSON already.
+function send(key: string, name: string, value: string) {
+  let data = Buffer.from(`\n{"key":"${key}","${name}":${value}}\n`);
+  try {
+    while (data.length > 0) data = data.subarray(writeSync(target, data));
+  } catch {
+    writeSync(2, "The script has closed the descriptor on which its result is reported.\n");
+    process.exit(1);
+  }
+}
+
+// names reads the parameters of a function from its text, of which nothing but
+// JavaScript is left. One that is taken apart has no name.
+function names(f: Function): { name: string; rest: boolean }[] | null {
+  const text = f.toString();
+  const single = /^(?:async\s+)?([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*=>/u.exec(text);
+  if (single) return [{ name: single[1], rest: false }];
+  const open = text.indexOf("(");
+  if (open < 0 || text.includes("[native code]")) return null;
+  const list: string[] = [];
+  let start = open + 1;
+  for (let at = start, depth = 0; at < text.length; at++) {
+    const c = text[at];
+    if (c === '"' || c === "'" || c === "`") {
+      for (at++; at < text.length && text[at] !== c; at++) if (text[at] === "\\") at++;
+    } else if (c === "(" || c === "[" || c === "{") {
+      depth++;
+    } else if (depth === 0 && (c === "," || c === ")")) {
+      list.push(text.slice(start, at).trim());
+      start = at + 1;
+      if (c === ")") break;
+    } else if (c === ")" || c === "]" || c === "}") {
+      depth--;
+    }
+  }
+  return list.filter((p) => p !== "").map((p) => {
+    const m = /^(\.\.\.)?([\p{ID_Start}$_][\p{ID_Continue}$]*)/u.exec(p);
+    return { name: m?.[2] ?? "", rest: m?.[1] !== undefined };
+  });
+}
+
+function values(f: Function, args: Record<string, unknown>, entry: string): unknown[] {
+  const params = names(f);
+  if (!params) return [args];
+  const own = (name: string) => (Object.hasOwn(args, name) ? args[name] : undefined);
+  return params.flatMap(({ name, rest }) => {
+    if (name === "" || (entry === "preprocessor" && name === "event" && !Object.hasOwn(args, "event"))) return [args];
+    const value = own(name);
+    if (!rest) return [value];
+    if (value === undefined && params.length === 1) return Object.values(args);
+    return Array.isArray(value) ? value : value === undefined ? [] : [value];
+  });
+}
+
+// A BigInt becomes its text: a number would lose digits on the way.
+(BigInt.prototype as any).toJSON = function () {
+  return this.toString();
+};
+
+function json(value: unknown): string {
+  return JSON.stringify(value ?? null, (_, v) => (v === undefined ? null : v)) ?? "null";
+}
+
+function place(e: any): string {
+  const at = e?.position;
+  return at ? `${String(at.file).replace(here, "")}:${at.line}:${at.column}: ${e.message}` : String(e?.message ?? e);
+}
+
+function describe(e: any): string {
+  try {
+    const broken = e instanceof AggregateError && e.errors.some((x: any) => x?.position) ? e.errors : e?.position ? [e] : null;
+    if (broken) {
+      return json({ name: "SyntaxError", message: broken.map((x: any) => place(x)).join("\n") });
+    }
+    if (e === null || typeof e !== "object") return json({ name: "Error", message: String(e) });
+    const error: Record<string, unknown> = { name: String(e.name ?? "Error"), message: String(e.message ?? JSON.stringify(e)) };
+    if (typeof e.stack === "string") {
+      const lines = e.stack.split("\n").filter((l: string) => !l.includes(self) && !/\(?native(:|\)|$)/.test(l));
+      error.stack = lines.join("\n").replaceAll(here, "");
+    }
+    return json(error);
+  } catch {
+    return json({ name: "Error", message: "The script threw something that cannot be shown." });
+  }
+}
+
+let module: any;
+
+// answer runs one job, replies, and tells whether the script could be run at all.
+async function answer(request: Request): Promise<boolean> {
+  const { key, args } = request;
+  const entry = request.entry || "main";
+  send(key, "started", "true");
+  let ran = false;
+  let reply: [string, string];
+  try {
+    module ??= await import(here + file);
+    ran = true;
+    const f = module[entry];
+    if (typeof f !== "function") {
+      throw new ReferenceError(`${file} exports no function ${entry}. Export one, such as: export async function ${entry}(name: string) { … }`);
+    }
+    const result = await f(...values(f, args, entry));
+    try {
+      reply = ["result", json(result)];
+    } catch (e: any) {
+      reply = ["error", json({ name: "InvalidResult", message: `The result cannot be written as JSON: ${e?.message}` })];
+    }
+  } catch (e) {
+    reply = ["error", describe(e)];
+  }
+  send(key, ...reply);
+  return ran;
+}
+
+let first = true;
+for (let request = receive(); request; request = receive()) {
+  if (first) {
+    for (const name of Object.keys(process.env)) delete process.env[name];
+    Object.assign(process.env, request.env ?? {});
+    first = false;
+  }
+  if (!(await answer(request)) || !request.more) break;
+}
+process.exit(0);
