@@ -9,25 +9,13 @@ TOOL    := $(GO) tool -modfile=tools.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 SEEDS   ?= 20000
 
-# What the tests and the build call, as command:package.
-NEEDS := bash:bash gcc:gcc git:git unshare:util-linux
-
 .PHONY: help setup build run test check bench mutants soak
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install what is missing and build the pinned tools; safe to repeat.
-	@missing=""; \
-	for need in $(NEEDS); do command -v "$${need%%:*}" >/dev/null || missing+=" $${need##*:}"; done; \
-	[[ -e /usr/include/stdlib.h ]] || missing+=" libc6-dev"; \
-	if [[ -n "$$missing" ]]; then \
-		if [[ "$$(id -u)" != 0 ]] || ! command -v apt-get >/dev/null; then \
-			echo "Please install:$$missing" >&2; exit 1; \
-		fi; \
-		apt-get update -qq; \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	fi
+	scripts/setup.sh
 	$(GO) mod download
 	cd bench && $(GO) mod download
 	$(TOOL) golangci-lint version

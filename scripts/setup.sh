@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs what the build, the tests and the examples call, where it is missing.
+# Safe to repeat. As root it installs; as anybody else it says what to install.
+set -euo pipefail
+
+readonly bun=1.4.5
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
+
+packages=()
+need() { # PACKAGE COMMAND…: the package is missing unless the command succeeds
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || packages+=("$package")
+}
+has_bun() { [[ "$(bun --version 2>/dev/null)" == "$bun" ]]; }
+
+need bash bash --version
+need gcc gcc --version
+need git git --version
+need util-linux unshare --version
+need libc6-dev test -e /usr/include/stdlib.h
+need python3 /usr/bin/python3 --version
+need python3-pip /usr/bin/python3 -m pip --version
+need python3-venv /usr/bin/python3 -c 'import ensurepip'
+need postgresql compgen -G '/usr/lib/postgresql/*/bin/postgres'
+has_bun || need npm npm --version
+
+if ((${#packages[@]})); then
+  if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+    echo "Please install: ${packages[*]}" >&2
+    exit 1
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
+
+if ! has_bun; then
+  if ((EUID != 0)); then
+    echo "Please install bun $bun: npm install -g --prefix /usr/local bun@$bun" >&2
+    exit 1
+  fi
+  npm install -g --prefix /usr/local --no-fund --no-audit "bun@$bun"
+  hash -r
+  has_bun || { echo "bun $bun was installed and does not run: $(command -v bun)" >&2; exit 1; }
+fi
