@@ -60,6 +60,7 @@ type API struct {
 	router    *router
 	huma      huma.API
 	metrics   http.Handler
+	meters    *meters
 	known     sync.Map // ids of workspaces that are known to exist
 	streams   atomic.Int64
 	slowest   time.Duration // writeTimeout, shorter in tests
@@ -87,7 +88,7 @@ func New(o Options) (*API, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	a := &API{o: o, e: o.Engine, log: o.Logger, tokenHash: sha256.Sum256([]byte(o.Token)), router: newRouter(), slowest: writeTimeout}
+	a := &API{o: o, e: o.Engine, log: o.Logger, tokenHash: sha256.Sum256([]byte(o.Token)), router: newRouter(), meters: newMeters(), slowest: writeTimeout}
 	a.closed, a.close = context.WithCancel(context.Background())
 	a.metrics = newMetrics(a)
 	a.describe()
@@ -179,6 +180,9 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := a.present(r.Context(), err)
 	if e.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	if e.status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
 	}
 	writeText(w, e.status, e.text)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice"
+	"sluice/internal/engine"
 )
 
 // caller is who asks. The zero value is nobody.
@@ -15,6 +16,7 @@ type caller struct {
 	Email      string
 	Username   string
 	SuperAdmin bool
+	Job        *engine.JobCaller // the job whose token it is; nil: a user's
 }
 
 // sees reports whether the caller may read the jobs of a workspace when
@@ -56,6 +58,9 @@ func (a *API) identify(r *http.Request) (caller, error) {
 	}
 	if publicPaths[r.URL.Path] {
 		return caller{}, nil
+	}
+	if strings.HasPrefix(token, engine.JobTokenPrefix) {
+		return a.identifyJob(r.Context(), token)
 	}
 	if token == "" {
 		return caller{}, sluice.Errorf(sluice.CodeUnauthorized, "a token is needed: send the header Authorization: Bearer TOKEN")

@@ -50,6 +50,8 @@ type jobJSON struct {
 	Tag            string       `json:"tag"`
 	Priority       int          `json:"priority,omitempty"`
 	Worker         string       `json:"worker,omitempty"`
+	Labels         []string     `json:"labels,omitempty"`
+	Progress       *int         `json:"progress,omitempty" doc:"Percent, as the job said last"`
 	Args           anyJSON      `json:"args,omitempty"`
 	Result         anyJSON      `json:"result,omitempty" doc:"Of a CompletedJob; of a failed one {\"error\": {…}}"`
 	Logs           *string      `json:"logs,omitempty"`
@@ -65,6 +67,7 @@ func jobForm(j *sluice.Job) jobJSON {
 		JobKind: j.Kind, ScriptPath: j.Path, ScriptHash: j.Hash, Language: j.Language,
 		PermissionedAs: "u/" + j.CreatedBy, Email: j.Email, VisibleToOwner: true,
 		Tag: j.Tag, Priority: j.Priority, Worker: j.Worker,
+		Labels: j.Labels, Progress: j.Progress,
 	}
 	if j.State != sluice.StateCompleted {
 		running := j.State == sluice.StateRunning

@@ -46,7 +46,6 @@ func (a *API) addJobs() {
 	addJSON(a, "GET /api/w/{workspace}/jobs_u/completed/get/{id}", "getCompletedJob", "A completed job; 404 until it is", a.getCompleted)
 	addJSON(a, "GET /api/w/{workspace}/jobs_u/completed/get_result/{id}", "getCompletedJobResult", "The result of a completed job; 404 until it is", a.getResult)
 	addJSON(a, "GET /api/w/{workspace}/jobs_u/completed/get_result_maybe/{id}", "getCompletedJobResultMaybe", "The result of a job, if it has one", a.getResultMaybe)
-	addJSON(a, "GET /api/w/{workspace}/jobs_u/getupdate/{id}", "getJobUpdates", "What is new about a job; waits a moment if nothing is", a.getUpdate)
 	addJSON(a, "GET /api/w/{workspace}/jobs_u/wait/{id}", "getJobWait", "Ours: why a job does not run; null if it does not wait", a.getWait)
 	addText(a, "POST /api/w/{workspace}/jobs_u/queue/cancel/{id}", "cancelQueuedJob", "Cancel a job, waiting or running",
 		func(ctx context.Context, in *cancelIn) (string, error) { return a.cancel(ctx, in, false) })
@@ -204,38 +203,6 @@ func (a *API) getResultMaybe(ctx context.Context, in *maybeIn) (maybeJSON, error
 	}
 	yes, success := true, v.Outcome == sluice.OutcomeSuccess
 	return maybeJSON{Completed: true, Success: &success, Started: &yes, Result: resultOf(v.Job)}, nil
-}
-
-type updateIn struct {
-	JobRef
-	Running      bool  `query:"running" doc:"Whether the caller knows that the job runs"`
-	LogOffset    int64 `query:"log_offset" minimum:"0" doc:"UTF-16 code units of the log that the caller has"`
-	StreamOffset int64 `query:"stream_offset" minimum:"0" doc:"UTF-16 code units of the result stream that the caller has"`
-}
-
-type updateJSON struct {
-	Running    bool     `json:"running"`
-	Completed  bool     `json:"completed"`
-	NewLogs    *string  `json:"new_logs" nullable:"true"`
-	LogOffset  int64    `json:"log_offset" doc:"UTF-16 code units"`
-	MemPeak    int64    `json:"mem_peak"`
-	FlowStatus *anyJSON `json:"flow_status"`
-}
-
-func (a *API) getUpdate(ctx context.Context, in *updateIn) (updateJSON, error) {
-	ctx, cancel := a.whileOpen(ctx)
-	defer cancel()
-	u, err := a.e.AwaitUpdate(ctx, in.Workspace, in.ID, engine.Seen{Running: in.Running, FromLog: in.LogOffset, FromStream: in.StreamOffset}, updateHold)
-	if err != nil {
-		return updateJSON{}, err
-	}
-	out := updateJSON{
-		Running: u.Job.State == sluice.StateRunning, Completed: u.Job.State == sluice.StateCompleted, LogOffset: u.LogEnd,
-	}
-	if u.NewLogs != "" {
-		out.NewLogs = &u.NewLogs
-	}
-	return out, nil
 }
 
 // whileOpen returns a context that also ends when the API is closed.

@@ -49,6 +49,7 @@ type JobQuery struct {
 	Hash                   string         `query:"script_hash"`
 	Worker                 string         `query:"worker"`
 	Tag                    string         `query:"tag"`
+	Label                  string         `query:"label"`
 	JobKinds               string         `query:"job_kinds" doc:"Separated by commas; a leading ! means all others"`
 	Running                optional[bool] `query:"running"`
 	Success                optional[bool] `query:"success"`
@@ -66,7 +67,6 @@ type JobQuery struct {
 	CompletedAfter         time.Time      `query:"completed_after"`
 	OrderDesc              optional[bool] `query:"order_desc" doc:"Newest first; true if left out"`
 	// What no job has yet: a filter that asks for it finds nothing.
-	Label        string `query:"label"`
 	SchedulePath string `query:"schedule_path"`
 	TriggerKind  string `query:"trigger_kind"`
 	Suspended    bool   `query:"suspended"`
@@ -90,7 +90,7 @@ func (q *JobQuery) selected(workspace string) (f store.JobFilter, none bool, err
 		return f, false, sluice.Invalid("success", "a job that runs has neither succeeded nor failed; leave success or running out")
 	}
 	f = store.JobFilter{
-		Workspace: workspace, PathExact: q.PathExact, PathStart: q.PathStart, Hash: strings.ToLower(q.Hash), Tag: q.Tag,
+		Workspace: workspace, PathExact: q.PathExact, PathStart: q.PathStart, Hash: strings.ToLower(q.Hash), Tag: q.Tag, Label: q.Label,
 		CreatedBy: q.CreatedBy, NoParent: q.HasNullParent, Worker: q.Worker,
 		CreatedAfter: latest(q.CreatedAfter, q.CreatedAfterQueue, q.CreatedOrStartedAfter), CreatedBefore: earliest(q.CreatedBefore, q.CreatedBeforeQueue, q.CreatedOrStartedBefore),
 		StartedAfter: q.StartedAfter, StartedBefore: q.StartedBefore,
@@ -105,7 +105,7 @@ func (q *JobQuery) selected(workspace string) (f store.JobFilter, none bool, err
 			return f, false, err
 		}
 	}
-	none = q.Label != "" || q.SchedulePath != "" || q.TriggerKind != "" || q.Suspended || q.IsFlowStep || q.IsSkipped
+	none = q.SchedulePath != "" || q.TriggerKind != "" || q.Suspended || q.IsFlowStep || q.IsSkipped
 	f.States = q.states()
 	if f.Kinds = kindsOf(q.JobKinds); f.Kinds != nil && len(f.Kinds) == 0 || len(f.States) == 0 {
 		none = true

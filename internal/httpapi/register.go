@@ -223,13 +223,14 @@ func (a *API) describe() {
 		config.Servers = []*huma.Server{{URL: a.o.BaseURL}}
 	}
 	a.huma = humago.New(a.router, config)
-	a.huma.UseMiddleware(a.checkLength, a.checkWorkspace)
+	a.huma.UseMiddleware(a.checkJob, a.checkLength, a.checkWorkspace)
 
 	a.addServer()
 	a.addPeople()
 	a.addScripts()
 	a.addRuns()
 	a.addJobs()
+	a.addUpdates()
 	a.addLists()
 	a.addGroups()
 	a.addEvents()
