@@ -15,7 +15,7 @@ import (
 // bash runs jobs of a bash script through the whole path, and the same script
 // by fork and exec alone, both two at a time.
 func bash() []value {
-	isolation := check1(supervisor.Probe())
+	isolation := check1(supervisor.Probe(supervisor.LevelBestEffort, supervisor.Config{}))
 	bare := bareBash()
 	var out []value
 	for _, c := range []struct {

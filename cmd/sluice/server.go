@@ -22,6 +22,7 @@ import (
 	"sluice/internal/store"
 	"sluice/internal/store/sqlite"
 	"sluice/internal/worker"
+	"sluice/internal/worker/supervisor"
 )
 
 const (
@@ -44,7 +45,14 @@ type serverCmd struct {
 	Retention  time.Duration `help:"How long ended jobs and their logs are kept." default:"720h" env:"SLUICE_RETENTION"`
 	StopAfter  time.Duration `help:"A worker that is out of touch so long ends its jobs." default:"60s" env:"SLUICE_STOP_AFTER"`
 	LostAfter  time.Duration `help:"A worker that was silent so long is given up, and its jobs run again." default:"75s" env:"SLUICE_LOST_AFTER"`
-	KillGrace  time.Duration `help:"Time between TERM and KILL." default:"5s" hidden:""`
+	Isolation  string        `help:"Walls around jobs: required (else no start), best-effort, none." default:"best-effort" enum:"required,best-effort,none" env:"SLUICE_ISOLATION"`
+	// IsolationNetwork and the others below bound what a job reaches and uses.
+	IsolationNetwork string        `help:"all: jobs reach the network of this machine; none: no network, the server included." default:"all" enum:"all,none" env:"SLUICE_ISOLATION_NETWORK"`
+	IsolationRead    []string      `help:"Further paths that jobs may read, such as a runtime in /opt." env:"SLUICE_ISOLATION_READ" placeholder:"PATH"`
+	JobMemoryMiB     int64         `name:"job-memory-mib" help:"Memory of a job." default:"2048" env:"SLUICE_JOB_MEMORY_MIB"`
+	JobDiskMiB       int64         `name:"job-disk-mib" help:"Size of a job's folder." default:"1024" env:"SLUICE_JOB_DISK_MIB"`
+	JobProcesses     int           `help:"Processes and threads of a job." default:"512" env:"SLUICE_JOB_PROCESSES"`
+	KillGrace        time.Duration `help:"Time between TERM and KILL." default:"5s" hidden:""`
 	// LostMargin is what must lie between a worker's own stop and its loss; only tests shorten it.
 	LostMargin time.Duration `default:"5s" hidden:""`
 	LogLevel   string        `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"SLUICE_LOG_LEVEL"`
@@ -90,6 +98,12 @@ func (s *serverCmd) check() error {
 		return sluice.Invalid("--tags", "must name at least one tag")
 	case s.Grace < 0:
 		return sluice.Invalid("--grace", "must not be negative")
+	case s.JobMemoryMiB < 16 || s.JobMemoryMiB > 1<<20:
+		return sluice.Invalid("--job-memory-mib", "must be from 16 to %s", grouped(1<<20))
+	case s.JobDiskMiB < 1 || s.JobDiskMiB > 1<<20:
+		return sluice.Invalid("--job-disk-mib", "must be from 1 to %s", grouped(1<<20))
+	case s.JobProcesses < 8 || s.JobProcesses > 100_000:
+		return sluice.Invalid("--job-processes", "must be from 8 to %s", grouped(100_000))
 	case s.Database != "" && (!strings.HasPrefix(s.Database, sqlitePrefix) || s.Database == sqlitePrefix):
 		return sluice.Invalid("--database", "must be %sPATH", sqlitePrefix)
 	}
@@ -151,6 +165,7 @@ func (v *server) open(ctx context.Context) error {
 		if v.worker, err = worker.New(v.workerConfig()); err != nil {
 			return err
 		}
+		v.log.Info("jobs are isolated", "how", v.worker.Isolation().String(), "walls", v.worker.Isolation().Walls)
 	}
 	v.api, err = httpapi.New(httpapi.Options{
 		Engine: v.engine, Token: v.token, Version: version, BaseURL: v.url(), Logger: v.log, Instance: v.name,
@@ -177,10 +192,14 @@ func (v *server) jobsFolder(instance string) string {
 
 func (v *server) workerConfig() worker.Config {
 	s := v.cmd
+	limits := worker.DefaultLimits
+	limits.MemoryBytes, limits.FileBytes, limits.Processes = s.JobMemoryMiB<<20, s.JobDiskMiB<<20, s.JobProcesses
 	return worker.Config{
 		Name: v.name, Instance: v.name, Version: version, Tags: s.Tags, Places: s.Workers, Dir: v.jobsFolder(v.name),
 		Source: v.engine, BaseURL: v.url(), StopAfter: s.StopAfter, KillGrace: s.KillGrace,
 		InstanceLock: v.lock.file, Logger: v.log,
+		Level: supervisor.Level(s.Isolation), NoNetwork: s.IsolationNetwork == "none", Read: s.IsolationRead,
+		Limits: limits, DiskBytes: s.JobDiskMiB << 20, Cache: filepath.Join(s.Data, "cache"),
 	}
 }
 

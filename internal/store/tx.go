@@ -189,10 +189,6 @@ type Tx interface {
 	SaveWorkspace(*Workspace) error // ErrExists
 	InsertScript(*Script) error     // ErrExists: the hash is in use
 	SaveScript(*Script) error       // Archived, Deleted, Newest
-	// EraseScripts empties the code, summary and settings of a version, or of
-	// all at a path if hash is "", marks them as archived and deleted, and
-	// returns how many were not deleted before.
-	EraseScripts(workspace, path, hash string) (int, error)
 
 	// DeleteJobs deletes completed jobs that ended before an instant, or whose
 	// own DeleteAfter has passed at now, with their logs and results, at most

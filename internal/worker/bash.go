@@ -81,7 +81,7 @@ func (b *Bash) Run(ctx context.Context, t *Task) Outcome {
 		return Outcome{HandBack: err}
 	}
 	exit, line, err := t.run(ctx, supervisor.Command{
-		Path: b.path, Args: args, Env: t.environment(dir), Dir: dir, Linger: linger,
+		Path: b.path, Args: args, Env: t.environment(t.inside(dir)), Dir: dir, Linger: linger,
 	})
 	if err != nil {
 		return Outcome{HandBack: err}
@@ -160,12 +160,26 @@ func (t *Task) makeFolder() (string, error) {
 		t.removeFolder(dir)
 		return "", fmt.Errorf("make the job's folder: %w", err)
 	}
+	t.w.mu.Lock()
+	t.h.dir = dir
+	t.w.mu.Unlock()
 	return dir, nil
+}
+
+// inside returns where the job itself finds its folder.
+func (t *Task) inside(dir string) string {
+	if t.w.iso.Walls {
+		return supervisor.JobDir
+	}
+	return dir
 }
 
 // removeFolder removes the job's folder, also if the job took away its own right
 // to do so.
 func (t *Task) removeFolder(dir string) {
+	t.w.mu.Lock()
+	t.h.dir = ""
+	t.w.mu.Unlock()
 	// What nearly every job leaves is removed without looking for more.
 	_ = unix.Unlink(filepath.Join(dir, scriptName))
 	_ = unix.Rmdir(filepath.Join(dir, tmpName))
@@ -187,7 +201,8 @@ func (t *Task) removeFolder(dir string) {
 	}
 }
 
-// environment is all that a job finds in its environment.
+// environment is all that a job finds in its environment; dir is its folder as
+// it sees it.
 func (t *Task) environment(dir string) []string {
 	vars := [][2]string{
 		{"PATH", jobPath},
@@ -242,6 +257,8 @@ func (t *Task) judge(e supervisor.Exit) (Outcome, bool) {
 		o.Failure = &Failure{FailureLease, "The worker could not reach the server for too long, and the job was ended."}
 	case e.Cause == supervisor.CauseLost, e.Cause == supervisor.CauseClosed:
 		o.Failure = &Failure{FailureLease, "The job's supervisor was killed, and the job with it."}
+	case e.OutOfMemory && (e.Status.Signaled() || e.Status.ExitStatus() != 0):
+		o.Failure = &Failure{FailureMemory, fmt.Sprintf("The job used more memory than it may (%d MiB), last log lines:\n%s", t.w.cfg.Limits.MemoryBytes>>20, t.LastLines())}
 	case e.Status.Signaled():
 		sig := e.Status.Signal()
 		o.Failure = &Failure{FailureExecution, fmt.Sprintf("Killed by signal %d (%s), last log lines:\n%s", sig, unix.SignalName(sig), t.LastLines())}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/worker/supervisor"
 )
 
 func TestBashValues(t *testing.T) {
@@ -109,6 +110,9 @@ func TestEnvironmentIsMinimal(t *testing.T) {
 	f.push(bashJob(7, "env | sort; ls -a; pwd; umask; cat /proc/self/status | grep -E '^Sig(Ign|Blk)'; ls /proc/self/fd", ""))
 	f.result(t, 7)
 	dir := w.dir + "/7"
+	if w.iso.Walls {
+		dir = supervisor.JobDir
+	}
 	want := strings.Join([]string{
 		"BASE_INTERNAL_URL=http://127.0.0.1:8000",
 		"BASE_URL=http://127.0.0.1:8000",

@@ -64,6 +64,8 @@ const (
 	FailureArguments   = "InvalidArguments"
 	FailureResult      = "InvalidResult"
 	FailureWorker      = "WorkerErr" // a fault of ours
+	FailureMemory      = "OutOfMemory"
+	FailureDisk        = "DiskLimit" // its folder holds more than it may
 )
 
 func failed(name, format string, args ...any) Outcome {

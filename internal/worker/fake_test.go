@@ -288,7 +288,9 @@ func startWorker(t testing.TB, f *fakeSource, change func(*Config)) (*Worker, fu
 	return w, stop
 }
 
-var probed = sync.OnceValues(supervisor.Probe)
+var probed = sync.OnceValues(func() (supervisor.Isolation, error) {
+	return supervisor.Probe(supervisor.LevelBestEffort, supervisor.Config{})
+})
 
 func isolation(t testing.TB) supervisor.Isolation {
 	iso, err := probed()

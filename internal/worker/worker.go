@@ -42,8 +42,17 @@ type Config struct {
 
 	// Executors by language; default [Languages].
 	Executors map[string]Executor
-	// Isolation of the jobs' processes; nil: [supervisor.Probe] finds it.
+	// Isolation of the jobs' processes; nil: [supervisor.Probe] finds the
+	// strongest up to Level, whose default is [supervisor.LevelBestEffort].
 	Isolation *supervisor.Isolation
+	Level     supervisor.Level
+	NoNetwork bool              // jobs reach no network, the server included
+	Limits    supervisor.Limits // of each job; default [DefaultLimits]
+	DiskBytes int64             // that a job's folder may hold; default 1 GiB
+	Read      []string          // paths that every job may read beside the system's
+	// Cache holds what jobs share and cannot write, such as dependencies;
+	// default: a folder in Dir.
+	Cache string
 	// InstanceLock is kept open by the supervisor until all process trees are
 	// gone, whatever becomes of this process; may be nil.
 	InstanceLock *os.File
@@ -80,15 +89,28 @@ func (c *Config) fill() error {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.Level == "" {
+		c.Level = supervisor.LevelBestEffort
+	}
+	if c.Limits == (supervisor.Limits{}) {
+		c.Limits = DefaultLimits
+	}
+	if c.DiskBytes <= 0 {
+		c.DiskBytes = 1 << 30
+	}
 	return nil
 }
+
+// DefaultLimits bound a job unless the worker is told otherwise.
+var DefaultLimits = supervisor.Limits{MemoryBytes: 2 << 30, Processes: 512, OpenFiles: 4096, FileBytes: 1 << 30}
 
 // Worker runs jobs for one [Source]. Make it with [New], then call [Worker.Run] once.
 type Worker struct {
 	cfg       Config
 	log       *slog.Logger
 	iso       supervisor.Isolation
-	dir       string
+	dir       string // absolute
+	cache     string // absolute
 	languages []string
 	missing   []string
 
@@ -132,6 +154,7 @@ type held struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
+	dir        string // of the job, while it runs; "" if it has none
 	deadline   time.Time
 	stop       *Stop
 	forget     bool
@@ -168,36 +191,60 @@ func New(cfg Config) (*Worker, error) {
 		}
 		w.languages = append(w.languages, language)
 	}
+	if err := w.makeFolders(); err != nil {
+		return nil, err
+	}
 	if cfg.Isolation != nil {
 		w.iso = *cfg.Isolation
-	} else {
-		iso, err := supervisor.Probe()
-		if err != nil {
-			return nil, fmt.Errorf("find out how jobs can be isolated: %w", err)
-		}
-		w.iso = iso
+		return w, nil
 	}
-	base := cfg.Dir
+	var err error
+	if w.iso, err = supervisor.Probe(cfg.Level, w.walls()); err != nil {
+		_ = os.RemoveAll(w.dir)
+		return nil, fmt.Errorf("find out how jobs can be isolated: %w", err)
+	}
+	return w, nil
+}
+
+// walls is what every supervisor of the worker is started with.
+func (w *Worker) walls() supervisor.Config {
+	return supervisor.Config{
+		Isolation: w.iso, InstanceLock: w.cfg.InstanceLock, Limits: w.cfg.Limits, NoNetwork: w.cfg.NoNetwork,
+		Jobs: w.dir, Read: w.cfg.Read, Shared: []string{w.cache},
+	}
+}
+
+// makeFolders makes the worker's own folder, and that of what its jobs share.
+func (w *Worker) makeFolders() error {
+	base := w.cfg.Dir
 	if base == "" {
 		base = os.TempDir()
 	}
 	base, err := filepath.Abs(base)
 	if err != nil {
-		return nil, fmt.Errorf("find the folder for jobs: %w", err)
+		return fmt.Errorf("find the folder for jobs: %w", err)
 	}
-	if err := os.MkdirAll(base, 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder for jobs: %w", err)
+	if w.cache = w.cfg.Cache; w.cache == "" {
+		w.cache = filepath.Join(base, "cache")
+	}
+	if w.cache, err = filepath.Abs(w.cache); err != nil {
+		return fmt.Errorf("find the cache: %w", err)
+	}
+	for _, dir := range []string{base, w.cache} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make the folder for jobs: %w", err)
+		}
 	}
 	plain := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("/*\x00", r) {
 			return '_'
 		}
 		return r
-	}, cfg.Name)
+	}, w.cfg.Name)
 	if w.dir, err = os.MkdirTemp(base, plain[:min(len(plain), 64)]+"-"); err != nil {
-		return nil, fmt.Errorf("make the worker's folder: %w", err)
+		return fmt.Errorf("make the worker's folder: %w", err)
 	}
-	return w, nil
+	return nil
 }
 
 // Isolation says how the worker's jobs are walled off.
@@ -206,7 +253,7 @@ func (w *Worker) Isolation() supervisor.Isolation { return w.iso }
 // Run takes and runs jobs until [Worker.Drain] has returned, or until ctx ends;
 // then it ends the running jobs with the grace, reports them, and returns.
 func (w *Worker) Run(ctx context.Context) error {
-	for _, loop := range []func(){w.heartbeatLoop, w.takeLoop, w.ordersLoop, w.confirmLoop, w.reportLoop, w.clockLoop} {
+	for _, loop := range []func(){w.heartbeatLoop, w.takeLoop, w.ordersLoop, w.confirmLoop, w.reportLoop, w.clockLoop, w.diskLoop} {
 		w.loops.Go(loop)
 	}
 	select {
@@ -299,7 +346,7 @@ func (w *Worker) supervisor() (*supervisor.Supervisor, error) {
 			return w.sup, nil
 		}
 	}
-	sup, err := supervisor.Start(supervisor.Config{Isolation: w.iso, InstanceLock: w.cfg.InstanceLock})
+	sup, err := supervisor.Start(w.walls())
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,10 @@ const (
 	fdOrders // read end: 8 bytes per order; end of file means kill
 	fdStatus // write end of the pipe of records to the worker
 	fdLock   // instance lock; may be absent
+	fdMemory // a control group's file that takes a process; may be absent
+	fdPids   // likewise
+	fdOOM    // says how many processes were killed for lack of memory; may be absent
+	fdRules  // Landlock ruleset; may be absent
 	fdCount
 )
 
@@ -52,15 +56,17 @@ type block struct {
 	files     [fdCount]int32 // the supervisor's numbers; -1: absent
 	job       uint64
 	linger    int64
+	plan      plan
 
 	// Set by the supervisor, once.
+	index      int32
+	group      cgroup
 	lease      *int64 // in the shared page: the boot instant at which the lease ends, ns
 	cloneFlags uintptr
 	namespaces bool // the init is PID 1 of its namespace
-	ownProc    bool
 
 	// Constants, as C strings and as the kernel's structures.
-	root, proc, procDir, name         [16]byte
+	name                              [16]byte
 	children                          [32]byte
 	allSignals, savedSignals, chldSet uint64
 	action                            [8]uint64 // struct sigaction; zero: default
@@ -96,6 +102,7 @@ type initState struct {
 	armed                int64 // what the timer is set to
 	nowNS                int64
 	maxRSS               int64 // KiB
+	kills                int64 // processes killed for lack of memory before this job
 	poll                 [pollCount]pollFD
 	rec                  record
 	num                  int64
@@ -128,6 +135,10 @@ const (
 	recLaunched = 1
 	recGone     = 2
 )
+
+// memoryMark is added to the cause of an end before which the kernel killed a
+// process of the tree for lack of memory.
+const memoryMark = 1 << 8
 
 // The causes of an end that the init itself brought about.
 const (
@@ -167,24 +178,24 @@ func newLease() (*int64, error) {
 }
 
 // newBlock maps a block and fills in what never changes.
-func newBlock(iso Isolation, lease *int64) (*block, error) {
+func newBlock(m *mode, lease *int64) (*block, error) {
 	mem, err := unix.Mmap(-1, 0, int(unsafe.Sizeof(block{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return nil, fmt.Errorf("map the block of the inits: %w", err)
 	}
 	b := (*block)(unsafe.Pointer(&mem[0]))
 	b.lease = lease
-	b.namespaces, b.ownProc = iso.PIDNamespace, iso.OwnProc
+	b.namespaces = m.PIDNamespace
 	b.cloneFlags = uintptr(unix.SIGCHLD) | unix.CLONE_VM
-	if iso.PIDNamespace {
+	if m.PIDNamespace {
 		b.cloneFlags |= unix.CLONE_NEWPID
 	}
-	if iso.OwnProc {
+	if m.OwnProc || m.Walls {
 		b.cloneFlags |= unix.CLONE_NEWNS
 	}
-	copy(b.root[:], "/")
-	copy(b.proc[:], "proc")
-	copy(b.procDir[:], "/proc")
+	if m.Walls {
+		b.cloneFlags |= unix.CLONE_NEWIPC
+	}
 	copy(b.children[:], "/proc/thread-self/children")
 	copy(b.name[:], "sluice-init")
 	b.allSignals = ^uint64(0)

@@ -50,7 +50,11 @@ func stackEnd(stack *[stackSize]byte) uintptr {
 func runInit(b *block) {
 	takeFiles(b)
 	prepareInit(b)
-	startJob(b)
+	if b.execErrno == 0 {
+		startJob(b)
+	} else {
+		b.treeGone = true
+	}
 	for !b.treeGone {
 		armTimer(b)
 		_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&b.poll[0])), pollCount, 0, 0, 0, 0)
@@ -108,12 +112,9 @@ func prepareInit(b *block) {
 	if !b.namespaces {
 		prctl(unix.PR_SET_CHILD_SUBREAPER, 1)
 	}
-	if b.ownProc { // should it fail, the job sees the /proc that was there, which harms nobody
-		root := uintptr(unsafe.Pointer(&b.root))
-		_, _, _ = syscall.RawSyscall6(unix.SYS_MOUNT, root, root, 0, unix.MS_REC|unix.MS_PRIVATE, 0, 0)
-		proc := uintptr(unsafe.Pointer(&b.proc))
-		_, _, _ = syscall.RawSyscall6(unix.SYS_MOUNT, proc, uintptr(unsafe.Pointer(&b.procDir)), proc,
-			unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, 0, 0)
+	b.kills = killsSoFar(b)
+	if e := carryOut(&b.plan.init, b.plan.inits); e != 0 {
+		b.execErrno = int32(e)
 	}
 	sig, _, e1 := syscall.RawSyscall6(unix.SYS_SIGNALFD4, ^uintptr(0), uintptr(unsafe.Pointer(&b.chldSet)), 8,
 		unix.SFD_CLOEXEC|unix.SFD_NONBLOCK, 0, 0)
@@ -165,8 +166,10 @@ func execJob(b *block) {
 	}
 	none := &b.num // zero
 	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(none)), 0, 8, 0, 0)
-	// Bounds on the job (rlimits, cgroups, Landlock) have their place here.
-	_, _, errno := syscall.RawSyscall6(unix.SYS_CHDIR, b.dir, 0, 0, 0, 0, 0)
+	errno := carryOut(&b.plan.job, b.plan.jobs)
+	if errno == 0 {
+		_, _, errno = syscall.RawSyscall6(unix.SYS_CHDIR, b.dir, 0, 0, 0, 0, 0)
+	}
 	// Without a helper: the chain of calls is at its deepest here.
 	_, _, _ = syscall.RawSyscall6(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&b.now)), 0, 0, 0, 0)
 	if b.now[0]*1e9+b.now[1] >= *b.lease {
@@ -373,6 +376,9 @@ func sayLaunched(b *block) {
 //go:norace
 //go:nocheckptr
 func sayGone(b *block) {
+	if killsSoFar(b) > b.kills {
+		b.cause |= memoryMark
+	}
 	b.rec = record{job: b.job, kind: recGone, cause: b.cause, status: b.status, errno: b.execErrno, rssKB: b.maxRSS}
 	b.poll[0] = pollFD{fd: fdStatus, events: unix.POLLOUT}
 	for {
@@ -382,6 +388,31 @@ func sayGone(b *block) {
 		}
 		_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&b.poll)), 1, 0, 0, 0, 0)
 	}
+}
+
+// killsSoFar returns how many processes of the control group were killed for
+// lack of memory: the last number of memory.oom_control.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func killsSoFar(b *block) int64 {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_PREAD64, fdOOM, uintptr(unsafe.Pointer(&b.buf)), uintptr(len(b.buf)), 0, 0, 0)
+	if errno != 0 || n > uintptr(len(b.buf)) {
+		return 0
+	}
+	last, before := int64(0), byte(' ')
+	for i := uintptr(0); i < n; i++ {
+		c := b.buf[i]
+		if c >= '0' && c <= '9' {
+			if before < '0' || before > '9' {
+				last = 0
+			}
+			last = last*10 + int64(c-'0')
+		}
+		before = c
+	}
+	return last
 }
 
 //go:nosplit

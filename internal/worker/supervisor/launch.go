@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -58,6 +59,9 @@ type Exit struct {
 	// tree. It is never less than what the supervisor itself occupied (some MiB):
 	// the kernel counts the moment between fork and exec.
 	MaxRSSKB int64
+	// OutOfMemory says that the kernel killed a process of the tree because the
+	// tree used more memory than it may.
+	OutOfMemory bool
 }
 
 // Process is one job's process tree.
@@ -75,7 +79,7 @@ type Process struct {
 // [Process.Launched] or [Process.Gone] is closed. An error means that nothing
 // was started and nothing will be: [ErrDead], or an error about the command.
 func (s *Supervisor) Launch(c Command) (*Process, error) {
-	for _, list := range [][]string{c.Args, c.Env, {c.Path, c.Dir}} {
+	for _, list := range [][]string{c.Args, c.Env, {c.Path, c.Dir}, c.Read, c.Write} {
 		for _, v := range list {
 			if strings.IndexByte(v, 0) >= 0 {
 				return nil, errors.New("a NUL byte cannot be part of an argument or variable")
@@ -124,6 +128,40 @@ func (c *Command) files() []int {
 	return fds
 }
 
+// shares are the paths outside of the job's folder that the job shall see, each
+// after a letter that says whether it may write there, and before a NUL.
+func (c *Command) shares() []byte {
+	var text []byte
+	for kind, list := range map[byte][]string{'r': c.Read, 'w': c.Write} {
+		for _, path := range list {
+			text = append(append(append(text, kind), path...), 0)
+		}
+	}
+	return text
+}
+
+// splitShares separates the text of setText from the shared paths before it.
+func splitShares(body []byte) (text []byte, shares []string, err error) {
+	n := binary.LittleEndian.Uint32(body)
+	body = body[4:]
+	if uint64(n) > uint64(len(body)) {
+		return nil, nil, errors.New("malformed command")
+	}
+	for _, s := range strings.Split(string(body[:n]), "\x00") {
+		if len(s) > 1 {
+			shares = append(shares, s)
+		}
+	}
+	return body[n:], shares, nil
+}
+
+// dirOf returns the working directory, the second string of the text.
+func dirOf(text []byte) string {
+	_, rest, _ := bytes.Cut(text, []byte{0})
+	dir, _, _ := bytes.Cut(rest, []byte{0})
+	return string(dir)
+}
+
 func encodeLaunch(id uint64, c Command) ([]byte, error) {
 	size := len(c.Path) + len(c.Dir) + 2
 	for _, v := range c.Args {
@@ -132,6 +170,8 @@ func encodeLaunch(id uint64, c Command) ([]byte, error) {
 	for _, v := range c.Env {
 		size += len(v) + 1
 	}
+	shares := c.shares()
+	size += len(shares)
 	if size > maxText || len(c.Args) >= maxStrings || len(c.Env) >= maxStrings {
 		return nil, fmt.Errorf("%w: %d bytes", errTooBig, size)
 	}
@@ -143,13 +183,15 @@ func encodeLaunch(id uint64, c Command) ([]byte, error) {
 	if c.Reply != nil {
 		has |= hasReply
 	}
-	msg := make([]byte, 0, size+26)
+	msg := make([]byte, 0, size+30)
 	msg = append(msg, msgLaunch)
 	msg = le.AppendUint64(msg, id)
 	msg = append(msg, has)
 	msg = le.AppendUint64(msg, uint64(max(c.Linger, 1)))
 	msg = le.AppendUint32(msg, uint32(len(c.Args)))
 	msg = le.AppendUint32(msg, uint32(len(c.Env)))
+	msg = le.AppendUint32(msg, uint32(len(shares)))
+	msg = append(msg, shares...)
 	msg = append(append(msg, c.Path...), 0)
 	msg = append(append(msg, c.Dir...), 0)
 	for _, v := range c.Args {

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -48,35 +49,38 @@ func Main() {
 	if os.Args[2] == probeMode {
 		runProbe()
 	}
-	if err := supervise(decodeMode(os.Args[2])); err != nil {
+	m, err := decodeMode(os.Args[2])
+	if err == nil {
+		err = supervise(m)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "supervisor:", err)
 		unix.Exit(exitSetUp)
 	}
 	unix.Exit(0) // at once, without what the runtime does at a usual exit
 }
 
-// encodeMode says on the command line what the supervisor shall use.
-func encodeMode(iso Isolation, lock bool) string {
-	mode := "run"
-	for _, f := range []struct {
-		on   bool
-		name string
-	}{{iso.PIDNamespace, ",pid"}, {iso.OwnProc, ",proc"}, {lock, ",lock"}} {
-		if f.on {
-			mode += f.name
-		}
-	}
-	return mode
+// mode is what the supervisor process is told on its command line, as JSON.
+type mode struct {
+	Isolation
+	Lock   bool
+	Jobs   string
+	Read   []string
+	Shared []string
+	Limits Limits
 }
 
-func decodeMode(mode string) (Isolation, bool) {
-	has := func(name string) bool { return strings.Contains(mode+",", ","+name+",") }
-	return Isolation{PIDNamespace: has("pid"), OwnProc: has("proc")}, has("lock")
+func decodeMode(text string) (*mode, error) {
+	m := &mode{}
+	if err := json.Unmarshal([]byte(text), m); err != nil {
+		return nil, fmt.Errorf("read the command line: %w", err)
+	}
+	return m, nil
 }
 
 // process is the state of the supervisor process: one loop in one thread.
 type process struct {
-	iso    Isolation
+	mode   *mode
 	lease  *int64
 	null   int
 	lock   int
@@ -84,7 +88,12 @@ type process struct {
 	inits  map[int32]*initProc // by pidfd; an entry goes when its init is reaped
 	jobs   map[uint64]*initProc
 	free   []*block // those of reaped inits
+	blocks int      // made so far
 	buf    []byte
+
+	firstUser int
+	groups    *cgroups
+	scopes    int // ruleset that all jobs behind walls share; -1: none
 }
 
 type initProc struct {
@@ -96,7 +105,7 @@ type initProc struct {
 }
 
 // supervise serves the worker until it is gone and all trees are, too.
-func supervise(iso Isolation, lock bool) error {
+func supervise(m *mode) error {
 	// What ends a worker politely must not end its supervisor, which outlives it
 	// for as long as there is something to end.
 	signal.Ignore(ignored[:]...)
@@ -114,8 +123,11 @@ func supervise(iso Isolation, lock bool) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("become undumpable: %w", err)
 	}
-	p := &process{iso: iso, lock: -1, inits: make(map[int32]*initProc), jobs: make(map[uint64]*initProc), buf: make([]byte, maxText+64)}
-	if lock {
+	p := &process{
+		mode: m, lock: -1, scopes: -1, firstUser: firstUser(),
+		inits: make(map[int32]*initProc), jobs: make(map[uint64]*initProc), buf: make([]byte, maxText+64),
+	}
+	if m.Lock {
 		p.lock = supLock
 	}
 	var err error
@@ -131,7 +143,28 @@ func supervise(iso Isolation, lock bool) error {
 	if err := p.watch(supSocket); err != nil {
 		return err
 	}
-	return p.loop()
+	if err := p.wallIn(); err != nil {
+		return err
+	}
+	err = p.loop()
+	p.groups.close(p.blocks)
+	return err
+}
+
+// wallIn prepares what the walls of all jobs have in common.
+func (p *process) wallIn() error {
+	p.groups = openCgroups(p.mode.Limits)
+	if p.mode.Landlock > 0 && p.mode.Walls {
+		fd, err := newRuleset(p.mode.Landlock, false)
+		if err != nil {
+			return err
+		}
+		p.scopes = fd
+	}
+	if !p.mode.Walls {
+		return nil
+	}
+	return makeRoot(p.mode)
 }
 
 func (p *process) watch(fd int) error {
@@ -206,7 +239,7 @@ func (p *process) serve() bool {
 
 // launch starts the init of a job. The body says which files came with it (1
 // byte); it holds linger (8 bytes), the numbers of arguments and variables (4
-// and 4), and the text of setText.
+// and 4), the shared paths, and the text of setText.
 func (p *process) launch(job uint64, body, oob []byte) (err error) {
 	files, err := receivedFiles(oob)
 	defer func() { closeAll(files) }()
@@ -214,7 +247,7 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 		return err
 	}
 	le := binary.LittleEndian
-	if len(body) < 17 {
+	if len(body) < 21 {
 		return unix.EINVAL
 	}
 	std, err := p.standardFiles(body[0], files)
@@ -233,8 +266,19 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 			i.closeOrders()
 		}
 	}()
-	if err := b.setText(body[16:], int(le.Uint32(body[8:])), int(le.Uint32(body[12:]))); err != nil {
+	text, shares, err := splitShares(body[16:])
+	if err != nil {
 		return err
+	}
+	if err := b.setText(text, int(le.Uint32(body[8:])), int(le.Uint32(body[12:]))); err != nil {
+		return err
+	}
+	rules, err := p.planJob(b, std, dirOf(text), shares)
+	if err != nil {
+		return err
+	}
+	if rules != p.scopes {
+		defer closeAll([]int{rules})
 	}
 	var orders [2]int
 	if err := unix.Pipe2(orders[:], unix.O_CLOEXEC); err != nil {
@@ -243,7 +287,10 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 	defer closeAll(orders[:1])
 	i.orders = orders[1]
 	b.job, b.linger = job, int64(le.Uint64(body))
-	b.files = [fdCount]int32{std[fdIn], std[fdOut], std[fdErr], std[fdReply], int32(orders[0]), supStatus, int32(p.lock)}
+	b.files = [fdCount]int32{
+		std[fdIn], std[fdOut], std[fdErr], std[fdReply], int32(orders[0]), supStatus, int32(p.lock),
+		int32(b.group.memory), int32(b.group.pids), int32(b.group.oom), int32(rules),
+	}
 	pid, errno := forkInit(b)
 	if errno != 0 {
 		return errno
@@ -271,7 +318,14 @@ func (p *process) takeBlock() (*block, error) {
 		b.initState = initState{}
 		return b, nil
 	}
-	return newBlock(p.iso, p.lease)
+	b, err := newBlock(p.mode, p.lease)
+	if err != nil {
+		return nil, err
+	}
+	b.index = int32(p.blocks)
+	p.blocks++
+	b.group = p.groups.create(int(b.index), p.mode.Limits)
+	return b, nil
 }
 
 func receivedFiles(oob []byte) ([]int, error) {
@@ -343,7 +397,7 @@ func (p *process) reap(i *initProc) {
 // namespace there is nothing: the kernel ended it before the init could be
 // reaped. Without one, its children have become ours.
 func (p *process) endOrphans() {
-	if p.iso.PIDNamespace {
+	if p.mode.PIDNamespace {
 		return
 	}
 	known := make(map[int]bool, len(p.inits))

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,13 @@ type Config struct {
 	// in a job, until every process tree is gone. A lock taken on it with flock is
 	// therefore held that long, whatever becomes of the calling process.
 	InstanceLock *os.File
+	// Jobs is the folder below which the folders of jobs are; with walls it is
+	// needed, and Shared are the folders that hold what [Command.Read] and
+	// [Command.Write] name. Read are further paths that every job may read.
+	Jobs         string
+	Read, Shared []string
+	NoNetwork    bool // jobs reach no network, not even this machine
+	Limits       Limits
 }
 
 // Supervisor is a running supervisor process, as its worker sees it. Its methods
@@ -64,7 +72,11 @@ func Start(cfg Config) (*Supervisor, error) {
 		return nil, fmt.Errorf("make the status pipe: %w", err)
 	}
 	defer w.Close()
-	cmd := exec.Command("/proc/self/exe", marker, encodeMode(cfg.Isolation, cfg.InstanceLock != nil))
+	m, err := json.Marshal(mode{cfg.Isolation, cfg.InstanceLock != nil, cfg.Jobs, cfg.Read, cfg.Shared, cfg.Limits})
+	if err != nil {
+		return nil, fmt.Errorf("tell the supervisor what to do: %w", err)
+	}
+	cmd := exec.Command("/proc/self/exe", marker, string(m))
 	cmd.Args[0] = "sluice"
 	cmd.Env = []string{"GOGC=400", "GOMAXPROCS=2", "GOTRACEBACK=single"}
 	cmd.Dir = "/"
@@ -73,7 +85,7 @@ func Start(cfg Config) (*Supervisor, error) {
 	if cfg.InstanceLock != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, cfg.InstanceLock)
 	}
-	cmd.SysProcAttr = sysProcAttr(cfg.Isolation)
+	cmd.SysProcAttr = sysProcAttr(cfg)
 	if err := cmd.Start(); err != nil {
 		conn.Close()
 		r.Close()
@@ -87,10 +99,16 @@ func Start(cfg Config) (*Supervisor, error) {
 // sysProcAttr puts the supervisor into a session of its own, out of the reach of
 // a terminal's signals, and, if need be, into a user namespace in which its user
 // keeps its number but may make other namespaces. Jobs lose that right on exec.
-func sysProcAttr(iso Isolation) *syscall.SysProcAttr {
+func sysProcAttr(cfg Config) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setsid: true}
-	if iso.UserNamespace {
-		a.Cloneflags = unix.CLONE_NEWUSER
+	if cfg.Isolation.Walls {
+		a.Cloneflags |= unix.CLONE_NEWNS
+	}
+	if cfg.NoNetwork {
+		a.Cloneflags |= unix.CLONE_NEWNET
+	}
+	if cfg.Isolation.UserNamespace {
+		a.Cloneflags |= unix.CLONE_NEWUSER
 		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
 		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
 		a.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
@@ -141,7 +159,10 @@ func (s *Supervisor) handle(r record) {
 	case r.kind == recLaunched:
 		p.launchedOnce.Do(func() { close(p.launched) })
 	case r.kind == recGone:
-		e := Exit{Status: syscall.WaitStatus(r.status), Cause: Cause(r.cause), MaxRSSKB: r.rssKB, Launched: true}
+		e := Exit{
+			Status: syscall.WaitStatus(r.status), Cause: Cause(r.cause &^ memoryMark), MaxRSSKB: r.rssKB, Launched: true,
+			OutOfMemory: r.cause&memoryMark != 0,
+		}
 		if e.Cause == CauseLost {
 			e.Launched = p.wasLaunched()
 		}

@@ -43,7 +43,9 @@ func runHelper(args []string) {
 	lock, err := os.OpenFile(args[2], os.O_RDWR, 0)
 	check(err)
 	check(unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB))
-	s, err := Start(Config{Isolation: modes[args[0]], InstanceLock: lock})
+	jobs, err := os.MkdirTemp("", "jobs")
+	check(err)
+	s, err := Start(Config{Isolation: modes[args[0]], InstanceLock: lock, Jobs: jobs})
 	check(err)
 	check(s.Extend(BootNow() + lease))
 	p, err := s.Launch(Command{
@@ -59,6 +61,10 @@ func runHelper(args []string) {
 }
 
 var modes = map[string]Isolation{
+	"walls": {
+		PIDNamespace: true, OwnProc: true, UserNamespace: os.Geteuid() != 0,
+		Walls: true, OwnUser: os.Geteuid() == 0, Landlock: landlockABI(),
+	},
 	"proc": {PIDNamespace: true, OwnProc: true, UserNamespace: os.Geteuid() != 0},
 	"pid":  {PIDNamespace: true, UserNamespace: os.Geteuid() != 0},
 	"none": {},
@@ -77,7 +83,7 @@ func eachMode(t *testing.T, f func(t *testing.T, mode string)) {
 
 func start(t testing.TB, iso Isolation) *Supervisor {
 	t.Helper()
-	s, err := Start(Config{Isolation: iso})
+	s, err := Start(Config{Isolation: iso, Jobs: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,12 +176,18 @@ sleep TAG`, "TAG", tag), 6
 }
 
 func TestProbe(t *testing.T) {
-	iso, err := Probe()
-	if err != nil || !iso.PIDNamespace {
+	iso, err := Probe(LevelBestEffort, Config{})
+	if err != nil || iso != modes["walls"] {
 		t.Fatalf("%+v, %v", iso, err)
 	}
-	if !strings.Contains(iso.String(), "PID namespace of its own") || !strings.Contains(Isolation{}.String(), "not available") {
+	if !strings.Contains(iso.String(), "nothing of a job can outlive it") || !strings.Contains(Isolation{}.String(), "not available") {
 		t.Error(iso, Isolation{})
+	}
+	if strict, err := Probe(LevelRequired, Config{}); err != nil || strict != iso {
+		t.Errorf("required: %+v, %v", strict, err)
+	}
+	if open, err := Probe(LevelNone, Config{}); err != nil || open != modes["proc"] {
+		t.Errorf("none: %+v, %v", open, err)
 	}
 }
 

@@ -1,0 +1,87 @@
+package supervisor
+
+import "golang.org/x/sys/unix"
+
+// Limits bound what one job may use; zero: no bound.
+type Limits struct {
+	// MemoryBytes bounds the private memory of each process of a job and, where
+	// control groups can be used, the memory of the whole tree.
+	MemoryBytes int64
+	// Processes bounds the processes and threads of a job. Where a job has
+	// neither a control group nor a user of its own it bounds those of all jobs
+	// of the supervisor together.
+	Processes int
+	OpenFiles int   // of one process
+	FileBytes int64 // of one file
+}
+
+// planJob writes down all that is to be done for a job before its program is
+// executed, and returns the ruleset that it shall be under; -1: none.
+func (p *process) planJob(b *block, std [fdReply + 1]int32, dir string, shares []string) (rules int, err error) {
+	pl := &b.plan
+	pl.reset()
+	rules = p.scopes
+	switch {
+	case p.mode.Walls:
+		if err := p.planWalls(pl, dir, shares); err != nil {
+			return -1, err
+		}
+		if _, ok := below(p.mode.Jobs, dir); ok {
+			b.dir = pl.str(jobDir)
+		}
+	case p.mode.OwnProc:
+		pl.mount("/", "/", "", unix.MS_REC|unix.MS_PRIVATE)
+		// Should it fail, the job sees the /proc that was there.
+		pl.inInit(step{nr: unix.SYS_MOUNT, a1: pl.str("proc"), a2: pl.str("/proc"), a3: pl.str("proc"), a4: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, may: true})
+	}
+	if p.mode.Landlock > 0 && !p.mode.Walls {
+		if rules, err = p.rulesetFor(dir, shares); err != nil {
+			return -1, err
+		}
+	}
+	user := p.userOf(b)
+	if user != 0 {
+		if err := p.own(dir, user); err != nil {
+			return -1, err
+		}
+		ownPipes(std, user)
+	}
+	p.planBounds(pl, b, user, rules)
+	return rules, pl.err()
+}
+
+// ownPipes lets a job's user open its pipes anew by name, as /dev/stderr.
+func ownPipes(std [fdReply + 1]int32, user int) {
+	for _, fd := range std {
+		var st unix.Stat_t
+		if fd >= 0 && unix.Fstat(int(fd), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
+			_ = unix.Fchown(int(fd), user, user)
+		}
+	}
+}
+
+// planBounds writes down what the job's process does to itself.
+func (p *process) planBounds(pl *plan, b *block, user, rules int) {
+	self := pl.str("0")
+	for fd, have := range map[uintptr]int{fdMemory: b.group.memory, fdPids: b.group.pids} {
+		if have >= 0 {
+			pl.inJob(step{nr: unix.SYS_WRITE, a1: fd, a2: self, a3: 1})
+		}
+	}
+	l := p.mode.Limits
+	pl.rlimit(unix.RLIMIT_DATA, uint64(max(l.MemoryBytes, 0)))
+	pl.rlimit(unix.RLIMIT_NPROC, uint64(max(l.Processes, 0)))
+	pl.rlimit(unix.RLIMIT_NOFILE, uint64(max(l.OpenFiles, 0)))
+	pl.rlimit(unix.RLIMIT_FSIZE, uint64(max(l.FileBytes, 0)))
+	if user != 0 {
+		pl.inJob(step{nr: unix.SYS_SETGROUPS})
+		pl.inJob(step{nr: unix.SYS_SETRESGID, a1: uintptr(user), a2: uintptr(user), a3: uintptr(user)})
+		pl.inJob(step{nr: unix.SYS_SETRESUID, a1: uintptr(user), a2: uintptr(user), a3: uintptr(user)})
+	}
+	if p.mode.Walls || rules >= 0 {
+		pl.inJob(step{nr: unix.SYS_PRCTL, a1: unix.PR_SET_NO_NEW_PRIVS, a2: 1})
+	}
+	if rules >= 0 {
+		pl.inJob(step{nr: unix.SYS_LANDLOCK_RESTRICT_SELF, a1: fdRules})
+	}
+}
