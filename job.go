@@ -40,6 +40,17 @@ const (
 	KindDependencies Kind = "dependencies" // finds the lock of a script; its code is not run
 )
 
+// Phase says whether a job's arguments are final. Before that it has no key,
+// and stands in no group.
+type Phase string
+
+// The phases.
+const (
+	PhaseNone         Phase = ""             // the arguments are as pushed
+	PhasePreprocess   Phase = "preprocess"   // the script's preprocessor is to make them, or does
+	PhasePreprocessed Phase = "preprocessed" // it has made them
+)
+
 // OnLimit says what becomes of a job that finds no room when it is due.
 type OnLimit string
 
@@ -103,6 +114,8 @@ type Job struct {
 	Worker         string   // of the newest execution
 	Labels         []string // of its script, then of its result; at most MaxLabels
 	Progress       *int     // percent, as the running job said last; nil: it said nothing
+	Phase          Phase
+	QueueLimit     *int64 // in PhasePreprocess: how many may wait in the group that it will be in; nil: as many as the group allows
 	CanceledBy     string
 	CanceledReason string
 	Result         json.RawMessage // set only where a call says that it loads it

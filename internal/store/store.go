@@ -161,6 +161,10 @@ type Script struct {
 	Archived  bool
 	Deleted   bool
 	Newest    bool // whether no newer version exists at its path
+	// Lock is what a dependency job found the version to depend on; nil: none
+	// did. LockError says why, if one failed.
+	Lock      *string
+	LockError string
 }
 
 // Workspace is a tenant.

@@ -82,6 +82,8 @@ type Reader interface {
 	Workspace(id string) (*Workspace, error)
 	Script(workspace, path string) (*Script, error) // newest version, archived ones too
 	ScriptByHash(workspace, hash string) (*Script, error)
+	// ScriptLock returns the Lock of a version alone.
+	ScriptLock(workspace, hash string) (*string, error)
 	Scripts(f ScriptFilter) ([]*Script, error)
 	ScriptVersions(workspace, path string) ([]*Script, error) // newest first
 }
@@ -135,6 +137,9 @@ type Tx interface {
 	// draws a new Rev. It does not touch the result.
 	SaveJob(*sluice.Job) error
 	SaveResult(seq int64, result json.RawMessage) error
+	// SaveArgs stores Args, Key, HasKey, Phase and QueueLimit of a job whose
+	// arguments have become what they are to be, and draws no Rev: SaveJob follows.
+	SaveArgs(*sluice.Job) error
 	// SaveLabels replaces the labels of a job, without a new Rev. SaveProgress
 	// stores how far a job is, in percent, and draws a new Rev. ErrNotFound:
 	// there is no such job.
@@ -189,6 +194,8 @@ type Tx interface {
 	SaveWorkspace(*Workspace) error // ErrExists
 	InsertScript(*Script) error     // ErrExists: the hash is in use
 	SaveScript(*Script) error       // Archived, Deleted, Newest
+	// SaveLock stores Lock and LockError of a version. ErrNotFound: it is gone.
+	SaveLock(workspace, hash string, lock *string, why string) error
 
 	// DeleteJobs deletes completed jobs that ended before an instant, or whose
 	// own DeleteAfter has passed at now, with their logs and results, at most

@@ -158,7 +158,7 @@ CREATE TABLE job (
   big              INTEGER NOT NULL, -- 1: content and args are in payload
   content          TEXT    NOT NULL,
   args             BLOB
-, labels TEXT NOT NULL DEFAULT '', progress INTEGER NOT NULL DEFAULT 0);
+, labels TEXT NOT NULL DEFAULT '', progress INTEGER NOT NULL DEFAULT 0, phase INTEGER NOT NULL DEFAULT 0, queue_limit INTEGER NOT NULL DEFAULT 0);
 
 CREATE INDEX job_completed ON job (completed_us) WHERE completed_us > 0;
 
@@ -287,7 +287,7 @@ CREATE TABLE script (
   deleted    INTEGER NOT NULL,
   newest     INTEGER NOT NULL,
   content    TEXT    NOT NULL
-);
+, lock TEXT, lock_error TEXT NOT NULL DEFAULT '');
 
 CREATE UNIQUE INDEX script_hash ON script (workspace, hash);
 

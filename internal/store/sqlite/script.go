@@ -45,7 +45,8 @@ func exists(_ int, err error) error {
 	return err
 }
 
-const scriptCols = `hash, workspace, path, parent, content, language, summary, kind, settings, created_by, created_us, archived, deleted, newest`
+const scriptCols = `hash, workspace, path, parent, content, language, summary, kind, settings, created_by, created_us, archived, deleted, newest,
+lock, lock_error`
 
 var (
 	qScript       = sqlText(`SELECT ` + scriptCols + ` FROM script WHERE workspace = ? AND path = ? ORDER BY newest DESC, n DESC LIMIT 1`)
@@ -65,6 +66,7 @@ func (r *reader) scripts(s *stmt) ([]*store.Script, error) {
 			Hash: s.getStr(), Workspace: s.getStr(), Path: s.getStr(), Parent: s.getStr(), Content: s.getStr(),
 			Language: s.getStr(), Summary: s.getStr(), Kind: s.getStr(), Settings: s.getBytes(), CreatedBy: s.getStr(),
 			CreatedAt: s.getAt(), Archived: s.getBool(), Deleted: s.getBool(), Newest: s.getBool(),
+			Lock: s.getText(), LockError: s.getStr(),
 		})
 	}
 	return list, s.end()

@@ -99,6 +99,8 @@ func RunVolatile(t *testing.T, open Open) {
 		"ArchiveWorkspace":     archive,
 		"Audit":                auditCase,
 		"Scripts":              scripts,
+		"ScriptLocks":          scriptLocks,
+		"Preprocessed":         preprocessed,
 		"DeleteJobs":           deleteJobs,
 		"DeleteExecutions":     deleteExecutions,
 		"DeleteExecutionsHeld": deleteExecutionsHeld,
