@@ -26,6 +26,9 @@
 //	                              │  └─ lost ────────┘   a new attempt: rank kept
 //	                              └─ refused or waited too long ─▶ completed
 //
+// A job whose arguments its script's preprocessor makes is queued and running
+// twice: first for that, in no group, then for what it is for.
+//
 // A job is admitted by one function only, inside the transaction in which a worker
 // with a free place takes it. There is no state between queued and running.
 package sluice

@@ -155,6 +155,9 @@ const (
 	EndReported = "reported" // the worker reported the end of its process tree
 	EndLost     = "lost"     // the worker was declared lost
 	EndStruck   = "struck"   // handed back before launch; counts nowhere
+	// EndPrepared: the worker reported the end of the job's preprocessor, whose
+	// result becomes the job's arguments. It was in no group.
+	EndPrepared = "prepared"
 )
 
 // Execution is one attempt to run a job. It is the slot while ReleasedAt is

@@ -167,6 +167,12 @@ func DefaultScriptKey(workspace, path string) string { return bound(workspace + 
 // DefaultFlowKey is the key of a flow that has a limit and no template.
 func DefaultFlowKey(workspace, path string) string { return bound(workspace + "/flow/" + path) }
 
+// DependenciesKey is the key of the jobs that find out what the code at a path
+// depends on.
+func DependenciesKey(workspace, path string) string {
+	return bound(workspace + "/dependencies/" + path)
+}
+
 // DefaultStepKey is the key of an inline step that has a limit and no template.
 func DefaultStepKey(workspace, path, step string) string {
 	return bound(workspace + "/flow/" + path + "#" + step)

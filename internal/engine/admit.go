@@ -286,7 +286,7 @@ func (u *unit) start(l *line, j *sluice.Job, p program, c *takeCall) error {
 		Execution: x.ID, JobID: j.ID, Attempt: x.Attempt, Workspace: j.Workspace, Kind: j.Kind, Path: j.Path,
 		Hash: j.Hash, Language: j.Language, Content: p.content, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
 		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, Scheduled: j.ScheduledFor, Timeout: j.Timeout,
-		Prompt: prompt, Lock: p.lock, Dedicated: p.dedicated,
+		Prompt: prompt, Lock: p.lock, Dedicated: p.dedicated, Entry: entry(j),
 	}
 	if err := u.equip(&a); err != nil {
 		return err
@@ -315,7 +315,8 @@ func (u *unit) program(j *sluice.Job) (program, error) {
 	if j.Kind == sluice.KindDependencies { // the lock is what it is to find
 		return program{content: c.body.Content}, nil
 	}
-	return program{content: c.body.Content, lock: c.body.Lock, dedicated: c.body.Dedicated != nil && *c.body.Dedicated}, nil
+	lock, err := u.lockOf(c)
+	return program{content: c.body.Content, lock: lock, dedicated: isTrue(c.body.Dedicated)}, err
 }
 
 // failMissing ends a job whose script is gone, so that it holds up nobody.

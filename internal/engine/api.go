@@ -9,14 +9,22 @@ import (
 	"sluice/limit"
 )
 
-// NewJob asks for one run. Exactly one of Path, Hash and Preview names what to run.
+// NewJob asks for one run. Exactly one of Path, Hash, Preview and Dependencies
+// names what to run.
 type NewJob struct {
 	ID        string // UUID given by the client; "" draws one. A second push with a known ID changes nothing and returns it
 	Workspace string
 	Path      string // newest version of the script at a path
 	Hash      string // one version, 16 hex digits
 	Preview   *Preview
-	Args      json.RawMessage // a JSON object; empty: {}
+	// Dependencies asks what code that is not saved depends on; it is not run.
+	Dependencies *Dependencies
+	Args         json.RawMessage // a JSON object; empty: {}
+	// Event returns what called: the arguments of the script's preprocessor, a
+	// JSON object, of which it makes those of main. It is asked only if the
+	// script has one, and then Args count for nothing. Nil: main gets Args,
+	// whatever the script has.
+	Event func() (json.RawMessage, error)
 
 	ScheduledFor time.Time     // due time; zero or past: now
 	ScheduledIn  time.Duration // instead of ScheduledFor, from the store's clock
@@ -43,11 +51,21 @@ type Preview struct {
 	OnLimit  string
 }
 
+// Dependencies is code of which is asked what it depends on.
+type Dependencies struct {
+	Content  string
+	Language string
+	Path     string // of the script that it is, or may become
+	hash     string // of the saved version that it is; Content counts for nothing then
+	tag      string
+}
+
 // NewScript is a version of a script to be saved, with the object that was
 // pushed in Body.
 type NewScript struct {
 	Body      json.RawMessage // the object as pushed; it is validated and stored as it is
 	CreatedBy string
+	Email     string
 	// ApplyToWaiting gives jobs of the path that wait already the new N, W and
 	// mode; their key stays.
 	ApplyToWaiting bool
@@ -80,6 +98,7 @@ type ScriptBody struct {
 	Dedicated       *bool           `json:"dedicated_worker"`
 	Labels          json.RawMessage `json:"labels"` // of its jobs; what is no label is ignored
 	Schema          json.RawMessage `json:"schema"` // says which arguments are secret
+	Preprocessor    *bool           `json:"has_preprocessor"`
 }
 
 // CancelResult says what a cancel did to one job.

@@ -233,6 +233,7 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 	})
 	if err == nil {
 		u.committed()
+		u.keepLocks()
 		for _, c := range calls {
 			e.known.Store(c.req.Worker, true)
 		}

@@ -33,16 +33,24 @@ func (e *Engine) Wait(ctx context.Context, workspace, id string) (*sluice.Wait, 
 
 // explain is the one answer to "why does it wait".
 func (e *Engine) explain(r store.Reader, j *sluice.Job) (*sluice.Wait, error) {
+	now := r.Now()
+	w := &sluice.Wait{Tag: j.Tag, ScheduledAt: j.ScheduledFor}
+	if j.State == sluice.StateRunning && j.Phase == sluice.PhasePreprocess { // it runs, but not what it is for
+		w.Reason = sluice.ReasonPreprocessing
+		w.Message = inWords(w, now)
+		return w, nil
+	}
 	if !j.Waiting() {
 		return nil, nil
 	}
-	now := r.Now()
-	w := &sluice.Wait{Tag: j.Tag, ScheduledAt: j.ScheduledFor}
 	var reasons []sluice.Reason
 	if j.ScheduledFor.After(now) {
 		reasons = append(reasons, sluice.ReasonScheduled)
 		at := j.ScheduledFor
 		w.NotBefore, w.Estimate, w.EstimateBasis = &at, &at, "its due time"
+	}
+	if j.Phase == sluice.PhasePreprocess {
+		reasons = append(reasons, sluice.ReasonPreprocessing)
 	}
 	var g *store.Group
 	if j.HasKey && j.Limit != nil {

@@ -200,6 +200,11 @@ func (u *unit) lose(x *sluice.Execution) error {
 
 // end completes a job.
 func (u *unit) end(j *sluice.Job, o sluice.Outcome, result json.RawMessage) error {
+	if j.Kind == sluice.KindDependencies && o != sluice.OutcomeSuccess {
+		if err := u.unlocked(j, result); err != nil {
+			return err
+		}
+	}
 	j.State, j.Outcome, j.CompletedAt = sluice.StateCompleted, o, u.now
 	if err := u.tx.SaveJob(j); err != nil {
 		return err
@@ -284,13 +289,15 @@ func (u *unit) report(x *sluice.Execution, r *sluice.Report) error {
 	if r.Lost {
 		return u.lose(x)
 	}
-	if err := u.release(x, sluice.EndReported); err != nil {
+	j, err := u.tx.JobBySeq(x.JobSeq)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	j, err := u.tx.JobBySeq(x.JobSeq)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	} else if err != nil {
+	how := sluice.EndReported
+	if j != nil && r.Success && preparing(j, x) {
+		how = sluice.EndPrepared
+	}
+	if err := u.release(x, how); err != nil || j == nil {
 		return err
 	}
 	switch {
@@ -298,6 +305,10 @@ func (u *unit) report(x *sluice.Execution, r *sluice.Report) error {
 		return nil // it ended by force; the slot is what was left of it
 	case j.CanceledBy != "":
 		return u.end(j, sluice.OutcomeCanceled, canceledResult(j))
+	case how == sluice.EndPrepared:
+		return u.prepared(j, r.Result)
+	case r.Success && j.Kind == sluice.KindDependencies:
+		return u.locked(j, r.Result)
 	case r.Success:
 		return u.succeed(j, x, r)
 	}

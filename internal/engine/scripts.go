@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice"
@@ -33,6 +34,7 @@ type compiled struct {
 	limits limit.Settings
 	labels []string
 	secret *secretArgs
+	made   *atomic.Pointer[string] // the lock that was found for it, once that is known
 }
 
 // scriptCache keeps versions, which never change, by workspace and hash.
@@ -87,7 +89,7 @@ func (e *Engine) compile(row *store.Script) (*compiled, error) {
 		return nil, fmt.Errorf("read the stored script %s: %w", row.Path, err)
 	}
 	body.Content = row.Content
-	c := &compiled{row: row, body: body, limits: limits, secret: readSecretArgs(body.Schema, 0)}
+	c := &compiled{row: row, body: body, limits: limits, secret: readSecretArgs(body.Schema, 0), made: &atomic.Pointer[string]{}}
 	if c.secret != nil {
 		c.secret.whole = false // a schema is no argument
 	}
@@ -188,6 +190,9 @@ func (e *Engine) SaveScript(ctx context.Context, workspace string, s NewScript) 
 			if err := tx.InsertScript(row); err != nil {
 				return err
 			}
+			if err := e.askDependencies(tx, row, &body, s.Email); err != nil {
+				return err
+			}
 		}
 		if s.ApplyToWaiting && limits.Limit != nil {
 			return e.applyToWaiting(tx, workspace, body.Path, *limits.Limit)
@@ -266,7 +271,7 @@ func (e *Engine) applyToWaiting(tx store.Tx, workspace, path string, l limit.Lim
 		}
 		for _, j := range jobs {
 			after = j.Seq
-			if j.Limit == nil || !j.HasKey {
+			if j.Limit == nil || j.Kind == sluice.KindDependencies {
 				continue
 			}
 			g, ln, err := u.openJob(j)
@@ -277,8 +282,11 @@ func (e *Engine) applyToWaiting(tx store.Tx, workspace, path string, l limit.Lim
 			if err := tx.SaveJob(j); err != nil {
 				return err
 			}
-			g.MaxWindow = max(g.MaxWindow, l.Window)
-			g.changed, g.touched = true, true
+			if g != nil { // else its key is not known yet
+				g.MaxWindow = max(g.MaxWindow, l.Window)
+				g.changed = true
+			}
+			u.touch(ln)
 			ln.heads, ln.stale = nil, true
 		}
 		if len(jobs) < chunk {
@@ -321,7 +329,8 @@ func (e *Engine) ScriptVersions(ctx context.Context, workspace, path string) ([]
 	return view(ctx, e, func(r store.Reader) ([]*store.Script, error) { return r.ScriptVersions(workspace, path) })
 }
 
-// ArchiveScript archives the script at a path. Jobs of it that wait still run.
+// ArchiveScript archives the script at a path. Jobs of it that wait still run,
+// those that find its dependencies too.
 func (e *Engine) ArchiveScript(ctx context.Context, workspace, path string) error {
 	return e.store.Update(ctx, func(tx store.Tx) error {
 		s, err := tx.Script(workspace, path)

@@ -74,7 +74,7 @@ func checkNew(n *NewJob) (string, error) {
 		id = v.String()
 	}
 	named := 0
-	for _, set := range []bool{n.Path != "", n.Hash != "", n.Preview != nil} {
+	for _, set := range []bool{n.Path != "", n.Hash != "", n.Preview != nil, n.Dependencies != nil} {
 		if set {
 			named++
 		}
@@ -121,7 +121,6 @@ func (e *Engine) submit(tx store.Tx, news []NewJob, ids []string) error {
 		return err
 	}
 	var pushes []*push
-	var keys []string
 	paths := map[string]*compiled{}
 	for i := range news {
 		if w, ok := known[ids[i]]; ok {
@@ -136,12 +135,20 @@ func (e *Engine) submit(tx store.Tx, news []NewJob, ids []string) error {
 			return nth(err, i, len(news))
 		}
 		pushes = append(pushes, p)
-		if p.job.HasKey {
-			keys = append(keys, p.job.Key)
-		}
 	}
 	if len(pushes) == 0 {
 		return nil
+	}
+	return e.enqueue(tx, pushes)
+}
+
+// enqueue stores jobs and puts them in their lines.
+func (e *Engine) enqueue(tx store.Tx, pushes []*push) error {
+	var keys []string
+	for _, p := range pushes {
+		if p.job.HasKey {
+			keys = append(keys, p.job.Key)
+		}
 	}
 	u := e.unit(tx)
 	groups, err := u.openKeys(keys)
@@ -202,9 +209,12 @@ func (e *Engine) build(tx store.Tx, n *NewJob, id string, paths map[string]*comp
 	var settings limit.Settings
 	var ownWait time.Duration
 	var err error
-	if n.Preview != nil {
+	switch {
+	case n.Preview != nil:
 		settings, err = e.buildPreview(tx, j, n)
-	} else {
+	case n.Dependencies != nil:
+		err = buildDependencies(tx, j, n.Dependencies)
+	default:
 		var c *compiled
 		if c, err = e.buildScript(tx, j, n, paths); err == nil {
 			settings, ownWait = c.limits, seconds(c.body.MaxWait)
@@ -231,6 +241,12 @@ func (e *Engine) build(tx store.Tx, n *NewJob, id string, paths map[string]*comp
 	}
 	if n.QueueLimit != nil {
 		p.cap = *n.QueueLimit
+	}
+	if j.Phase == sluice.PhasePreprocess {
+		if j.Limit = settings.Limit; j.Limit != nil {
+			j.QueueLimit = n.QueueLimit
+		}
+		return p, nil
 	}
 	return p, resolveKey(j, settings)
 }
@@ -279,7 +295,7 @@ func (e *Engine) buildScript(tx store.Tx, j *sluice.Job, n *NewJob, paths map[st
 	if b.DeleteAfterUse != nil && *b.DeleteAfterUse {
 		j.DeleteAfter = 0
 	}
-	return c, nil
+	return c, preprocess(c, j, n)
 }
 
 func (e *Engine) buildPreview(tx store.Tx, j *sluice.Job, n *NewJob) (limit.Settings, error) {
@@ -355,15 +371,22 @@ func (u *unit) place(p *push) error {
 	if g == nil {
 		return nil
 	}
-	most := g.MaxWaiting
-	if most == 0 {
-		most = sluice.DefaultMaxWait
+	return g.admitWaiting(j, p.cap)
+}
+
+// admitWaiting counts one more job as waiting, unless as many as may wait
+// already: then the error has code limited. most < 0: as many as the group
+// allows.
+func (g *group) admitWaiting(j *sluice.Job, most int64) error {
+	may := g.MaxWaiting
+	if may == 0 {
+		may = sluice.DefaultMaxWait
 	}
-	if p.cap >= 0 {
-		most = min(most, p.cap)
+	if most >= 0 {
+		may = min(may, most)
 	}
-	if g.Waiting >= most {
-		return sluice.Errorf(sluice.CodeLimited, "%d jobs wait already under the key %q; at most %d may. Try again when it has drained.", g.Waiting, j.Key, most)
+	if g.Waiting >= may {
+		return sluice.Errorf(sluice.CodeLimited, "%d jobs wait already under the key %q; at most %d may. Try again when it has drained.", g.Waiting, j.Key, may)
 	}
 	g.Waiting++
 	g.changed = true

@@ -18,10 +18,11 @@ type unit struct {
 	tx     store.Tx
 	now    time.Time // read after everything opened so far was locked
 	groups map[int64]*group
-	lines  map[int64]*line // with and without a group
-	order  []*line         // lines without a group, in the order of opening
-	key    []byte          // of job tokens, if it was read or drawn here
-	ahead  int             // how many first jobs of a line without a group are likely to be taken
+	lines  map[int64]*line       // with and without a group
+	order  []*line               // lines without a group, in the order of opening
+	key    []byte                // of job tokens, if it was read or drawn here
+	locks  map[*compiled]*string // of versions, as read here
+	ahead  int                   // how many first jobs of a line without a group are likely to be taken
 }
 
 // group is a locked group with all its lines.

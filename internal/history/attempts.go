@@ -11,6 +11,7 @@ type newest struct {
 	started  time.Time
 	released time.Time
 	end      string
+	prepared bool // its arguments were made by this attempt or one before
 }
 
 // attempts judges the executions of jobs, in groups or not.
@@ -42,6 +43,9 @@ func newAttempts(late func(*Row) bool) *attempts {
 // row takes the next execution.
 func (a *attempts) row(r *Row) {
 	last, known := a.jobs[r.JobSeq]
+	if r.End == endPrepared && (r.InGroup || last.prepared) {
+		a.f.add(KindAttempt, []fmt.Stringer{r}, "job %s: attempt %d made its arguments in a group, or a second time", r.JobID, r.Attempt)
+	}
 	switch {
 	case !known && r.Attempt != 1 && !a.late(r), known && r.Attempt != last.attempt+1:
 		a.f.add(KindAttempt, []fmt.Stringer{r}, "job %s: attempt %d follows attempt %d", r.JobID, r.Attempt, last.attempt)
@@ -53,7 +57,7 @@ func (a *attempts) row(r *Row) {
 	case r.Started.Before(last.released):
 		a.f.add(KindAttempt, []fmt.Stringer{r}, "job %s: attempt %d began at %s, attempt %d was gone at %s", r.JobID, r.Attempt, stamp(r.Started), last.attempt, stamp(last.released))
 	}
-	a.jobs[r.JobSeq] = newest{attempt: r.Attempt, started: r.Started, released: r.Released, end: r.End}
+	a.jobs[r.JobSeq] = newest{attempt: r.Attempt, started: r.Started, released: r.Released, end: r.End, prepared: last.prepared || r.End == endPrepared}
 }
 
 // job judges a job by its newest execution, after all rows.

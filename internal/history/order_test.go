@@ -42,6 +42,14 @@ func (j story) with(change func(*Job)) story {
 	return j
 }
 
+// loose puts all executions so far in no group.
+func (j story) loose() story {
+	for i := range j.rows {
+		j.rows[i].InGroup = false
+	}
+	return j
+}
+
 // TestOrder: nobody who was due, waiting and ahead is passed over.
 func TestOrder(t *testing.T) {
 	const end = endReported
@@ -156,6 +164,10 @@ func TestAttempts(t *testing.T) {
 		{"runs", waits(1, 0, 0, 0).runs(1, s, -1, endHeld).with(func(j *Job) { j.State = stateRunning }), nil},
 		{"at once", waits(1, 0, 0, 0).runs(1, s, 4*s, endLost).runs(2, 4*s-us, 5*s, end), []Kind{KindAttempt}},
 		{"at once, for ever", waits(1, 0, 0, 0).runs(1, s, -1, endHeld).runs(2, 4*s, 5*s, end), []Kind{KindAttempt}},
+		{"its arguments made, then done", waits(1, 0, 0, 0).runs(1, s, 2*s, endPrepared).loose().runs(2, 4*s, 5*s, end), nil},
+		{"its arguments made, and it waits", waits(1, 0, 0, 0).runs(1, s, 2*s, endPrepared).loose(), nil},
+		{"its arguments made in a group", waits(1, 0, 0, 0).runs(1, s, 2*s, endPrepared).runs(2, 4*s, 5*s, end), []Kind{KindAttempt}},
+		{"its arguments made twice", waits(1, 0, 0, 0).runs(1, s, 2*s, endPrepared).runs(2, 3*s, 4*s, endPrepared).loose(), []Kind{KindAttempt}},
 		{"again after its end", waits(1, 0, 0, 0).runs(1, s, 2*s, end).runs(2, 4*s, 5*s, end), []Kind{KindAttempt}},
 		{"a gap", done.with(func(j *Job) { j.Attempt++ }).runs(2, 4*s, 5*s, end), []Kind{KindAttempt}},
 		{"a gap after a loss", waits(1, 0, 0, 0).runs(1, s, 2*s, endLost).with(func(j *Job) { j.Attempt++ }).runs(2, 4*s, 5*s, end), []Kind{KindAttempt}},

@@ -20,6 +20,7 @@ const (
 	endReported = "reported"
 	endLost     = "lost"
 	endStruck   = "struck"
+	endPrepared = "prepared" // a preprocessor has made the job's arguments
 )
 
 // Limit is N, the window and the mode ("end" or "start"; empty means end).
@@ -59,7 +60,7 @@ type Row struct {
 	LaunchNo, EndNo int64
 
 	Started, Confirmed, Released time.Time
-	End                          string // "", "reported", "lost", "struck"
+	End                          string // "", "reported", "lost", "struck", "prepared"
 }
 
 func (r *Row) struck() bool { return r.End == endStruck }

@@ -15,6 +15,8 @@ func (m *model) reason(j *sluice.Job, now time.Time) (reason sluice.Reason, mayb
 	switch {
 	case j.ScheduledFor.After(now):
 		return sluice.ReasonScheduled, false
+	case j.Phase == sluice.PhasePreprocess:
+		return sluice.ReasonPreprocessing, false
 	case !j.HasKey:
 		return "", false
 	case m.isPaused(j.Key, now):
@@ -66,7 +68,7 @@ func (w *World) askWhy(j *sluice.Job) {
 	}
 	want, maybe := w.model.reason(j, now)
 	w.say("client", "why does %s wait? %s (also %v)", short(j.ID), wait.Reason, wait.Also)
-	group := slices.Contains([]sluice.Reason{sluice.ReasonScheduled, sluice.ReasonPaused, sluice.ReasonLimit, sluice.ReasonBehind}, wait.Reason)
+	group := slices.Contains([]sluice.Reason{sluice.ReasonScheduled, sluice.ReasonPreprocessing, sluice.ReasonPaused, sluice.ReasonLimit, sluice.ReasonBehind}, wait.Reason)
 	if maybe && wait.Reason == sluice.ReasonBehind {
 		want = sluice.ReasonBehind
 	}

@@ -171,10 +171,13 @@ func (w *World) judgeJob(old, j *sluice.Job) {
 	if j.State == sluice.StateCompleted && old.State != sluice.StateCompleted {
 		w.say("server", "job %s has ended: %s", short(j.ID), j.Outcome)
 		if j.Outcome == sluice.OutcomeSuccess {
-			if l := w.lives[w.newest(j)]; l == nil || !l.ended || !l.success {
+			if l := w.lives[w.newest(j)]; l == nil || !l.ended || !l.success || l.pre {
 				w.fail("one end", "job %s is said to have succeeded, and no process of it did", short(j.ID))
 			}
 		}
+	}
+	if old.Phase != j.Phase {
+		w.judgeMade(old, j)
 	}
 	if old.State == sluice.StateRunning && j.Waiting() {
 		if j.CanceledBy != "" {
@@ -204,7 +207,7 @@ func (w *World) judgeEnding(j *sluice.Job, name string) {
 	switch name {
 	case "ConcurrencyLimitExceeded":
 		r, _ := w.model.inForce(j)
-		n := w.model.counted(j.Key, r, j.CompletedAt) + w.model.ahead(j, j.CompletedAt, j.CompletedAt.Equal(j.CreatedAt))
+		n := w.model.counted(j.Key, r, j.CompletedAt) + w.model.ahead(j, j.CompletedAt, j.CompletedAt.Equal(j.CreatedAt) || j.Phase == sluice.PhasePreprocessed)
 		if n < r.n {
 			w.fail("on_concurrency_limit", "job %s was refused under %+v with %d counted or ahead", short(j.ID), r, n)
 		}
@@ -212,6 +215,8 @@ func (w *World) judgeEnding(j *sluice.Job, name string) {
 		if j.ExpiresAt.IsZero() || j.CompletedAt.Before(j.ExpiresAt) {
 			w.fail("max_wait_s", "job %s failed at %s; its time is up at %s", short(j.ID), w.at(j.CompletedAt), w.at(j.ExpiresAt))
 		}
+	case "TooManyWaiting", "InvalidPreprocessorResult":
+		w.judgeMadeEnding(j, name)
 	case "WorkerLost":
 		if j.Lost != j.MaxLostAttempts+1 {
 			w.fail("max_lost_attempts", "job %s failed after %d lost attempts of %d", short(j.ID), j.Lost, j.MaxLostAttempts)
@@ -222,8 +227,11 @@ func (w *World) judgeEnding(j *sluice.Job, name string) {
 // judgeStanding proves that a job that would rather fail than wait finds room
 // when it is due, behind those who stand before it.
 func (w *World) judgeStanding(j *sluice.Job) {
-	if j.OnLimit != sluice.OnLimitFail || !j.HasKey || j.Attempt > 0 {
+	if j.OnLimit != sluice.OnLimitFail || !j.HasKey {
 		return
+	}
+	if l := w.lives[w.newest(j)]; j.Attempt > 0 && (l == nil || !l.pre) {
+		return // it passed, and waits for another attempt
 	}
 	r, _ := w.model.inForce(j)
 	now := w.now()

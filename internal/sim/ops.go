@@ -101,6 +101,7 @@ type script struct {
 	fail           bool
 	maxWait        float64
 	maxLost        int
+	pre            bool // has a preprocessor
 }
 
 var letters = []string{"a", "b", "c"}
@@ -135,6 +136,7 @@ func drawScript(w *World, r *rand.Rand, path string) *script {
 	if r.IntN(6) == 0 {
 		s.maxWait = float64(1 + r.IntN(5))
 	}
+	s.pre = w.chance("preprocessors", 0.25)
 	return s
 }
 
@@ -146,6 +148,9 @@ func (s *script) body() json.RawMessage {
 		if l.start {
 			m["concurrency_window_from"] = "start"
 		}
+	}
+	if s.pre {
+		m["language"], m["lock"], m["has_preprocessor"] = "python3", "", true
 	}
 	if s.key != "" {
 		m["concurrency_key"] = s.key
@@ -190,6 +195,7 @@ func (w *World) opPush(r *rand.Rand) {
 			Workspace: w.space, Path: s.path, Args: json.RawMessage(`{"t":"` + t + `"}`),
 		}
 		args[i] = t
+		w.maybeEvent(n, s)
 		if r.IntN(4) == 0 {
 			p := r.IntN(3) - 1
 			n.Priority = &p
@@ -226,7 +232,11 @@ func (w *World) push(news []engine.NewJob, args []string) {
 	fits := known || w.fits(news, scripts, keys)
 	learn := func() {
 		for i := range news {
-			if w.rows.job(news[i].ID) == nil && scripts[i].rule != nil {
+			if w.rows.job(news[i].ID) != nil {
+				continue
+			}
+			w.scriptOf[news[i].ID], w.queueLimit[news[i].ID] = scripts[i], news[i].QueueLimit
+			if scripts[i].rule != nil {
 				l := *scripts[i].rule
 				w.model.rule[news[i].ID] = &l
 			}
@@ -251,7 +261,12 @@ func (w *World) push(news []engine.NewJob, args []string) {
 		if j == nil {
 			w.fail("no job is lost", "job %s was accepted and is not there", short(news[i].ID))
 		}
-		if r := w.model.rule[j.ID]; !known && ((r != nil) != j.HasKey || j.HasKey && j.Key != keys[i]) {
+		r, first := w.model.rule[j.ID], asksFirst(&news[i], scripts[i])
+		switch {
+		case known:
+		case first != (j.Phase == sluice.PhasePreprocess):
+			w.fail("key", "job %s is in phase %q", short(j.ID), j.Phase)
+		case (r != nil && !first) != j.HasKey || j.HasKey && j.Key != keys[i]:
 			w.fail("key", "job %s has key %q, not %q", short(j.ID), j.Key, keys[i])
 		}
 		w.say("client", "pushes %s: %s", short(j.ID), w.about(j))
@@ -262,7 +277,7 @@ func (w *World) push(news []engine.NewJob, args []string) {
 func (w *World) fits(news []engine.NewJob, scripts []*script, keys []string) bool {
 	more := map[string]int64{}
 	for i := range news {
-		if scripts[i].rule == nil {
+		if scripts[i].rule == nil || asksFirst(&news[i], scripts[i]) {
 			continue
 		}
 		most, key := int64(sluice.DefaultMaxWait), keys[i]
@@ -291,6 +306,9 @@ func (w *World) about(j *sluice.Job) string {
 	}
 	if j.ScheduledFor.After(j.CreatedAt) {
 		s += ", due " + w.at(j.ScheduledFor)
+	}
+	if j.Phase == sluice.PhasePreprocess {
+		s += ", its arguments are to be made"
 	}
 	if j.OnLimit == sluice.OnLimitFail {
 		s += ", fails rather than waits"

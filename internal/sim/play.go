@@ -116,7 +116,7 @@ func (h *Host) world(o Options) *World {
 	w := &World{
 		seed: o.Seed, prefix: prefix, space: prefix + "main", clock: h.clock, store: h.store, rows: r, model: newModel(r),
 		lives: map[int64]*life{}, livesOf: map[string][]*life{}, livesByJob: map[string][]*life{},
-		passed: map[string]map[string]int{}, lineTag: map[string]string{}, streams: map[string]*rand.Rand{},
+		scriptOf: map[string]*script{}, queueLimit: map[string]*int64{}, passed: map[string]map[string]int{}, lineTag: map[string]string{}, streams: map[string]*rand.Rand{},
 		crashDown: time.Duration(o.Seed%3) * 300 * time.Millisecond,
 	}
 	w.rec = &recorder{Store: h.store, committed: w.committed}

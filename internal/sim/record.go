@@ -160,6 +160,12 @@ func (t *recordTx) SaveJob(j *sluice.Job) error {
 	return t.note(t.Tx.SaveJob(j), change{job: &row})
 }
 
+// SaveArgs implements [store.Tx].
+func (t *recordTx) SaveArgs(j *sluice.Job) error {
+	row := *j
+	return t.note(t.Tx.SaveArgs(j), change{job: &row})
+}
+
 // SaveResult implements [store.Tx].
 func (t *recordTx) SaveResult(seq int64, result json.RawMessage) error {
 	var r struct {

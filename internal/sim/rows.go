@@ -297,6 +297,9 @@ func (r *rows) compareJob(db store.Reader, j *sluice.Job, swept bool) error {
 	if err != nil {
 		return err
 	}
+	if row.Phase != j.Phase || row.HasKey != j.HasKey || row.Key != j.Key {
+		return fmt.Errorf("is stored in phase %q with key %q, and was written in %q with %q", row.Phase, row.Key, j.Phase, j.Key)
+	}
 	if row.State != j.State || row.Outcome != j.Outcome || row.Attempt != j.Attempt || row.Lost != j.Lost {
 		return fmt.Errorf("is stored as %s/%s attempt %d, and was written as %s/%s attempt %d",
 			row.State, row.Outcome, row.Attempt, j.State, j.Outcome, j.Attempt)

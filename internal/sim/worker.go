@@ -42,6 +42,9 @@ type life struct {
 	attempt    int
 	w          *worker
 	prompt     bool
+	pre        bool   // it runs the preprocessor
+	made       string // the argument t that this makes
+	void       bool   // it makes no arguments
 	launched   bool
 	ended      bool // its process tree is gone, or will never be
 	success    bool
@@ -154,7 +157,8 @@ func (k *worker) giveUp() {
 func (k *worker) answer(no int64, as []sluice.Assignment) {
 	w := k.world
 	for _, a := range as {
-		w.say("server", "gives job %s, attempt %d, to %s", short(a.JobID), a.Attempt, k.name)
+		w.say("server", "gives job %s, attempt %d, to %s%s", short(a.JobID), a.Attempt, k.name, entry(a))
+		w.judgeEntry(a)
 	}
 	switch {
 	case !k.alive || k.cut || w.chance(k.name+"/lost", w.trouble/2):
@@ -191,7 +195,7 @@ func (k *worker) receive(no int64, as []sluice.Assignment) {
 	}
 	for _, a := range as {
 		j := k.world.rows.job(a.JobID)
-		l := &life{x: a.Execution, job: a.JobID, key: j.Key, attempt: a.Attempt, w: k, prompt: a.Prompt}
+		l := &life{x: a.Execution, job: a.JobID, key: j.Key, attempt: a.Attempt, w: k, prompt: a.Prompt, pre: a.Entry == sluice.EntryPreprocessor}
 		k.lives = append(k.lives, l)
 		k.world.lives[l.x] = l
 		k.world.livesOf[j.Key] = append(k.world.livesOf[j.Key], l)
@@ -427,7 +431,7 @@ func (l *life) handBack() {
 
 func (l *life) report() {
 	w := l.w.world
-	r := sluice.Report{Execution: l.x, Worker: l.w.name, Success: l.success, Launched: l.launched, Result: result(l.success)}
+	r := sluice.Report{Execution: l.x, Worker: l.w.name, Success: l.success, Launched: l.launched, Result: l.result()}
 	again := func() { w.tell(r) }
 	l.send("reports", func() error { return errors.Join(w.e.Report(ctx, []sluice.Report{r})...) }, l.report, func(err error) {
 		w.judgeAnswer(l.x, err)
@@ -457,7 +461,7 @@ func (w *World) judgeAnswer(execution int64, err error) {
 	x := w.rows.execs[execution]
 	switch {
 	case x == nil: // deleted by retention
-	case err == nil && x.End != sluice.EndReported, err != nil && x.End == sluice.EndReported:
+	case (err == nil) != (x.End == sluice.EndReported || x.End == sluice.EndPrepared):
 		w.fail("crash-safe", "a report of job %s, attempt %d, which is over (%s), is answered with: %v", short(x.JobID), x.Attempt, x.End, err)
 	case err != nil && sluice.CodeOf(err) != sluice.CodeConflict:
 		w.fail("crash-safe", "a late report of job %s: %v", short(x.JobID), err)

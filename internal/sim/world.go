@@ -24,18 +24,20 @@ var (
 
 // World is one seeded world. It is for one goroutine.
 type World struct {
-	seed    uint64
-	prefix  string // of all names of this world, so that worlds may share a store
-	space   string // its workspace
-	clock   *clock
-	store   store.Store
-	reopen  func() (store.Store, error) // nil: the store is in memory and outlives a server
-	rec     *recorder
-	e       *engine.Engine // nil: no server runs
-	server  server
-	scripts []*script
-	keys    []string
-	workers []*worker
+	seed       uint64
+	prefix     string // of all names of this world, so that worlds may share a store
+	space      string // its workspace
+	clock      *clock
+	store      store.Store
+	reopen     func() (store.Store, error) // nil: the store is in memory and outlives a server
+	rec        *recorder
+	e          *engine.Engine // nil: no server runs
+	server     server
+	scripts    []*script
+	scriptOf   map[string]*script // by job: as it stood when it was pushed
+	queueLimit map[string]*int64  // by job: as pushed
+	keys       []string
+	workers    []*worker
 
 	rows       *rows
 	model      *model

@@ -10,7 +10,15 @@ import (
 	"sluice/limit"
 )
 
-var endNames = []string{"", sluice.EndReported, sluice.EndLost, sluice.EndStruck}
+var endNames = []string{"", sluice.EndReported, sluice.EndLost, sluice.EndStruck, sluice.EndPrepared}
+
+// getEnd reads the column ended.
+func (s *stmt) getEnd() string {
+	if n := s.getInt(); n >= 0 && n < int64(len(endNames)) {
+		return endNames[n]
+	}
+	return sluice.EndLost
+}
 
 const executionCols = `id, ended, launch_no, end_no, confirmed_us, released_us, kill_us, group_id, order_no, job_seq, job_id, attempt,
 worker, take_no, tag, limit_n, limit_window_us, limit_mode, source, started_us`
@@ -18,7 +26,7 @@ worker, take_no, tag, limit_n, limit_window_us, limit_mode, source, started_us`
 func (r *reader) executions(s *stmt) ([]*sluice.Execution, error) {
 	var list []*sluice.Execution
 	for s.next() {
-		e := &sluice.Execution{ID: s.getInt(), End: endNames[s.getInt()&3], LaunchNo: s.getInt(), EndNo: s.getInt()}
+		e := &sluice.Execution{ID: s.getInt(), End: s.getEnd(), LaunchNo: s.getInt(), EndNo: s.getInt()}
 		e.ConfirmedAt, e.ReleasedAt, e.KillAt = s.getAt(), s.getAt(), s.getAt()
 		e.GroupID, e.OrderNo = s.getInt(), s.getInt()
 		e.InGroup = e.GroupID != 0

@@ -131,7 +131,7 @@ func (t *tx) doneRows(cut int64, most int) ([]done, error) {
 	var rows []done
 	s := t.c.use(qDone).int(t.swept.doneUS).int(t.swept.execution).int(cut).int(int64(most))
 	for s.next() {
-		d := done{id: s.getInt(), struck: endNames[s.getInt()&3] == sluice.EndStruck, launchNo: s.getInt(), endNo: s.getInt(), doneUS: s.getInt()}
+		d := done{id: s.getInt(), struck: s.getEnd() == sluice.EndStruck, launchNo: s.getInt(), endNo: s.getInt(), doneUS: s.getInt()}
 		s.skip()
 		d.group, d.orderNo = s.getInt(), s.getInt()
 		rows = append(rows, d)

@@ -47,6 +47,8 @@ func executionFields(w *world) {
 		changed.ReleasedAt, changed.End = at.Add(time.Minute), sluice.EndLost
 		if e.InGroup {
 			changed.EndNo = 1
+		} else {
+			changed.End = sluice.EndPrepared
 		}
 		*e = changed
 		changed.Worker, changed.OrderNo, changed.Attempt = "other", 99, 99
