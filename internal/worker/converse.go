@@ -85,7 +85,7 @@ func (t *Task) ask(ctx context.Context, p program, q request, files func(dir str
 		}
 	}
 	q.Env = make(map[string]string)
-	for _, v := range t.environment(dir) {
+	for _, v := range t.environment(t.inside(dir)) {
 		name, value, _ := strings.Cut(v, "=")
 		q.Env[name] = value
 	}
