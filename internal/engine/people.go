@@ -72,13 +72,13 @@ func (n *NewToken) check() error {
 	return nil
 }
 
-// canonicalEmail brings an email into the form in which it names a user.
-func canonicalEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+// CanonicalEmail brings an email into the form in which it names a user.
+func CanonicalEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
 
 // CreateUser makes a user and returns its username; conflict if the email or
 // the username is in use.
 func (e *Engine) CreateUser(ctx context.Context, n NewUser) (string, error) {
-	n.Email = canonicalEmail(n.Email)
+	n.Email = CanonicalEmail(n.Email)
 	if len(n.Email) > maxEmail || !emailForm.MatchString(n.Email) {
 		return "", sluice.Invalid("email", "must be an address such as ann@example.org")
 	}
@@ -135,7 +135,7 @@ func freeUsername(r store.Reader, email string) (string, error) {
 // UpdateUser changes a user. A new password and being disabled end what it is
 // signed in to.
 func (e *Engine) UpdateUser(ctx context.Context, email string, c UserChange) error {
-	email = canonicalEmail(email)
+	email = CanonicalEmail(email)
 	hash := ""
 	if c.Password != nil {
 		var err error
@@ -169,7 +169,7 @@ func (e *Engine) UpdateUser(ctx context.Context, email string, c UserChange) err
 
 // DeleteUser deletes a user, its memberships and its tokens. Its jobs stay.
 func (e *Engine) DeleteUser(ctx context.Context, email string) error {
-	email = canonicalEmail(email)
+	email = CanonicalEmail(email)
 	return e.changePeople(ctx, func(tx store.Tx) error {
 		return notFound(tx.DeleteUser(email), "there is no user %s", email)
 	})
@@ -201,7 +201,7 @@ func (e *Engine) Members(ctx context.Context, workspace string) ([]*store.Member
 // AddMember gives a user a role in a workspace, and replaces the one that it
 // has there.
 func (e *Engine) AddMember(ctx context.Context, workspace, email string, role sluice.Role) error {
-	email = canonicalEmail(email)
+	email = CanonicalEmail(email)
 	return e.changePeople(ctx, func(tx store.Tx) error {
 		if err := needWorkspace(tx, workspace); err != nil {
 			return err
@@ -264,7 +264,7 @@ func (e *Engine) RemoveMember(ctx context.Context, workspace, username string) e
 // user. It takes as long for users that do not exist, and says nothing of why
 // it refuses, with code unauthorized.
 func (e *Engine) SignIn(ctx context.Context, email, password string, lifetime time.Duration) (string, *store.User, error) {
-	email = canonicalEmail(email)
+	email = CanonicalEmail(email)
 	u, err := view(ctx, e, func(r store.Reader) (*store.User, error) {
 		u, err := r.User(email)
 		if errors.Is(err, store.ErrNotFound) {
@@ -312,7 +312,7 @@ func (e *Engine) createToken(ctx context.Context, n NewToken, check func(*store.
 	token := hex.EncodeToString(b[:])
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		t := &store.Token{
-			Hash: tokenHash(token), Prefix: token[:tokenPrefix], Email: canonicalEmail(n.Email), Label: n.Label, Session: n.Session,
+			Hash: tokenHash(token), Prefix: token[:tokenPrefix], Email: CanonicalEmail(n.Email), Label: n.Label, Session: n.Session,
 			Workspace: n.Workspace, Scopes: n.Scopes, CreatedAt: tx.Now(), ExpiresAt: n.ExpiresAt,
 		}
 		if n.Lifetime > 0 {
@@ -358,14 +358,14 @@ func makeRoom(tx store.Tx, t *store.Token) error {
 
 // Tokens lists the tokens of a user, newest first.
 func (e *Engine) Tokens(ctx context.Context, email string) ([]*store.Token, error) {
-	return view(ctx, e, func(r store.Reader) ([]*store.Token, error) { return r.TokensOf(canonicalEmail(email)) })
+	return view(ctx, e, func(r store.Reader) ([]*store.Token, error) { return r.TokensOf(CanonicalEmail(email)) })
 }
 
 // DeleteToken deletes the token of a user that begins with a prefix; it lets
 // nobody in any more.
 func (e *Engine) DeleteToken(ctx context.Context, email, prefix string) error {
 	return e.changePeople(ctx, func(tx store.Tx) error {
-		list, err := tx.TokensOf(canonicalEmail(email))
+		list, err := tx.TokensOf(CanonicalEmail(email))
 		if err != nil {
 			return err
 		}

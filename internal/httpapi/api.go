@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +48,12 @@ type Options struct {
 	MaxBody  int64          // bytes of a request body; DefaultMaxBody if 0
 	Logger   *slog.Logger   // slog.Default() if nil
 	Instance string         // name of this server process, shown to people
+	// TrustProxy: a proxy of ours says in X-Forwarded-For and X-Forwarded-Proto
+	// who asks, and how.
+	TrustProxy      bool
+	SessionLifetime time.Duration // of whoever signs in; DefaultSessionLifetime if 0
+
+	inTests func(huma.Context, func(huma.Context)) // runs between the checks and the handlers
 }
 
 // API answers HTTP requests. It is safe for concurrent use.
@@ -61,9 +66,10 @@ type API struct {
 	huma      huma.API
 	metrics   http.Handler
 	meters    *meters
-	known     sync.Map // ids of workspaces that are known to exist
 	streams   atomic.Int64
-	slowest   time.Duration // writeTimeout, shorter in tests
+
+	fromAddress, toAccount *attempts     // to sign in
+	slowest                time.Duration // writeTimeout, shorter in tests
 
 	closed context.Context // ends when the API is closed
 	close  context.CancelFunc
@@ -85,13 +91,22 @@ func New(o Options) (*API, error) {
 	if o.MaxBody <= 0 {
 		o.MaxBody = DefaultMaxBody
 	}
+	if o.SessionLifetime <= 0 {
+		o.SessionLifetime = DefaultSessionLifetime
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	a := &API{o: o, e: o.Engine, log: o.Logger, tokenHash: sha256.Sum256([]byte(o.Token)), router: newRouter(), meters: newMeters(), slowest: writeTimeout}
+	a := &API{
+		o: o, e: o.Engine, log: o.Logger, tokenHash: sha256.Sum256([]byte(o.Token)), router: newRouter(), meters: newMeters(), slowest: writeTimeout,
+		fromAddress: newAttempts(addressBurst, addressEvery), toAccount: newAttempts(accountBurst, accountEvery),
+	}
 	a.closed, a.close = context.WithCancel(context.Background())
 	a.metrics = newMetrics(a)
 	a.describe()
+	if missing := unrighted(a.huma.OpenAPI()); len(missing) > 0 {
+		return nil, sluice.Errorf(sluice.CodeInternal, "rights.go does not say who may call %v", missing)
+	}
 	return a, nil
 }
 
@@ -150,6 +165,7 @@ func (a *API) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c, err := a.identify(r)
+	c.Address = a.remote(r)
 	if err != nil {
 		a.refuse(w, r, err)
 		return

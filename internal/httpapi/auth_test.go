@@ -123,7 +123,7 @@ func TestEveryRouteAsksForTheToken(t *testing.T) {
 			}
 			if documented {
 				public++
-				if got := r.raw(strings.ToUpper(method), url, ""); got.status != 200 {
+				if got := r.raw(strings.ToUpper(method), url, ""); got.status != 200 && path != loginPath {
 					t.Errorf("%s %s without a token: %d", method, url, got.status)
 				}
 				continue

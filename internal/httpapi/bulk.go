@@ -77,13 +77,15 @@ func (a *API) runBulk(ctx context.Context, in *bulkIn) (idsJSON, error) {
 		return idsJSON{}, sluice.Invalid("jobs", "must have 1 to %d entries, not %d", sluice.MaxBulk, n)
 	}
 	jobs := make([]engine.NewJob, len(body.Jobs))
-	c := callerOf(ctx)
 	for i, raw := range body.Jobs {
 		n, err := readBulkJob(raw)
 		if err != nil {
 			return idsJSON{}, inField(fmt.Sprintf("jobs[%d]", i), err)
 		}
-		n.Workspace, n.CreatedBy, n.Email = in.Workspace, c.Username, c.Email
+		n.Workspace = in.Workspace
+		if err := a.mayRun(ctx, &n); err != nil {
+			return idsJSON{}, inField(fmt.Sprintf("jobs[%d]", i), err)
+		}
 		jobs[i] = n
 		body.Jobs[i] = nil
 	}

@@ -43,13 +43,13 @@ func (a *API) listGroupJobs(ctx context.Context, in *extendedIn) (extendedJSON, 
 	}
 	jobs, err := a.e.Jobs(ctx, f)
 	for _, j := range jobs {
-		out.add(j, c, home)
+		out.add(j, c)
 	}
 	return out, err
 }
 
-func (e *extendedJSON) add(j *sluice.Job, c caller, home string) {
-	if c.sees(home, j.Workspace) {
+func (e *extendedJSON) add(j *sluice.Job, c caller) {
+	if c.sees(j.Workspace) {
 		e.Jobs = append(e.Jobs, jobForm(j))
 		return
 	}

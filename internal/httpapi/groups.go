@@ -124,8 +124,13 @@ func (a *API) addGroups() {
 				return nil, err
 			}
 			j, err := a.row(ctx, "", id)
-			if err != nil || !j.HasKey {
+			switch {
+			case err != nil:
 				return nil, err
+			case !callerOf(ctx).sees(j.Workspace):
+				return nil, notFound("there is no job %s", id)
+			case !j.HasKey:
+				return nil, nil
 			}
 			return &j.Key, nil
 		})

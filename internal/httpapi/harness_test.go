@@ -89,6 +89,27 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	return &rig{t: t, e: e, api: api, url: srv.URL, log: log}
 }
 
+const rigPassword = "the password of everybody"
+
+// user makes a user that may sign in.
+func (r *rig) user(email string, super bool) {
+	r.t.Helper()
+	_, err := r.e.CreateUser(context.Background(), engine.NewUser{Email: email, Password: rigPassword, SuperAdmin: super})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// token makes a token of a user.
+func (r *rig) token(n engine.NewToken) string {
+	r.t.Helper()
+	token, err := r.e.CreateToken(context.Background(), n)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return token
+}
+
 // reply is an answer, read to its end.
 type reply struct {
 	status int

@@ -148,10 +148,10 @@ func obscure(j *sluice.Job) obscuredJSON {
 
 // obscureWait hides the holders that the caller may not see, given the
 // workspaces of those that are known.
-func obscureWait(w *sluice.Wait, c caller, home string, workspaceOf map[string]string) {
+func obscureWait(w *sluice.Wait, c caller, workspaceOf map[string]string) {
 	for i := range w.Slots {
 		s := &w.Slots[i]
-		if ws, ok := workspaceOf[s.JobID]; !ok || !c.sees(home, ws) {
+		if ws, ok := workspaceOf[s.JobID]; !ok || !c.sees(ws) {
 			s.JobID, s.Obscured = "", true
 		}
 	}

@@ -98,7 +98,7 @@ func (a *API) getJob(ctx context.Context, in *getJobIn) (jobJSON, error) {
 		return jobJSON{}, err
 	}
 	if v.Wait != nil {
-		if err := a.hideHolders(ctx, in.Workspace, v.Wait); err != nil {
+		if err := a.hideHolders(ctx, v.Wait); err != nil {
 			return jobJSON{}, err
 		}
 	}
@@ -106,7 +106,7 @@ func (a *API) getJob(ctx context.Context, in *getJobIn) (jobJSON, error) {
 }
 
 // hideHolders obscures the holders in a wait that the caller may not see.
-func (a *API) hideHolders(ctx context.Context, home string, w *sluice.Wait) error {
+func (a *API) hideHolders(ctx context.Context, w *sluice.Wait) error {
 	c := callerOf(ctx)
 	if c.SuperAdmin || len(w.Slots) == 0 {
 		return nil
@@ -125,7 +125,7 @@ func (a *API) hideHolders(ctx context.Context, home string, w *sluice.Wait) erro
 	for _, j := range jobs {
 		workspaceOf[j.ID] = j.Workspace
 	}
-	obscureWait(w, c, home, workspaceOf)
+	obscureWait(w, c, workspaceOf)
 	return nil
 }
 
@@ -217,7 +217,7 @@ func (a *API) getWait(ctx context.Context, in *JobRef) (*sluice.Wait, error) {
 	if err != nil || w == nil {
 		return nil, err
 	}
-	return w, a.hideHolders(ctx, in.Workspace, w)
+	return w, a.hideHolders(ctx, w)
 }
 
 type cancelIn struct {
@@ -232,6 +232,10 @@ func (a *API) cancel(ctx context.Context, in *cancelIn, force bool) (string, err
 	if in.Body != nil {
 		reason = in.Body.Reason
 	}
+	if err := a.mayCancel(ctx, in); err != nil {
+		return "", err
+	}
+	noted(ctx, "reason", &reason)
 	results, err := a.e.Cancel(ctx, in.Workspace, []string{in.ID}, callerOf(ctx).Username, reason, force)
 	switch {
 	case err != nil:
@@ -242,6 +246,19 @@ func (a *API) cancel(ctx context.Context, in *cancelIn, force bool) (string, err
 		return "", sluice.Errorf(sluice.CodeConflict, "job %s has already ended", in.ID)
 	}
 	return in.ID, nil
+}
+
+// mayCancel refuses an operator the jobs that it has not pushed.
+func (a *API) mayCancel(ctx context.Context, in *cancelIn) error {
+	c := callerOf(ctx)
+	if c.role(in.Workspace).AtLeast(sluice.RoleDeveloper) {
+		return nil
+	}
+	j, err := a.row(ctx, in.Workspace, in.ID)
+	if err == nil && j.Email != c.Email {
+		err = sluice.Errorf(sluice.CodeForbidden, "an operator may cancel only jobs of its own")
+	}
+	return err
 }
 
 type selectionIn struct {

@@ -244,6 +244,12 @@ type countByTagIn struct {
 }
 
 func (a *API) countByTag(ctx context.Context, in *countByTagIn) ([]tagCountJSON, error) {
+	switch c := callerOf(ctx); {
+	case in.Workspace == "" && !c.SuperAdmin:
+		return nil, sluice.Invalid("workspace_id", "is required: only an administrator of the instance sees all workspaces")
+	case in.Workspace != "" && !c.sees(in.Workspace):
+		return nil, noWorkspace(in.Workspace)
+	}
 	byTag, err := a.e.CompletedByTag(ctx, in.Workspace, seconds(in.Horizon))
 	out := make([]tagCountJSON, 0, len(byTag))
 	for tag, n := range byTag {

@@ -131,13 +131,14 @@ func TestJobFilters(t *testing.T) {
 // TestObscured checks what somebody who is no super-admin would see of jobs
 // and holders in another workspace (row E2 of the cases).
 func TestObscured(t *testing.T) {
-	ann, admin := caller{Username: "ann"}, caller{Username: "admin", SuperAdmin: true}
+	ann := caller{Username: "ann", Roles: map[string]sluice.Role{"main": sluice.RoleOperator}}
+	admin := caller{Username: "admin", SuperAdmin: true}
 	for _, tc := range []struct {
 		c    caller
 		at   string
 		want bool
 	}{{ann, "main", true}, {ann, "other", false}, {admin, "other", true}, {caller{}, "main", false}} {
-		if tc.c.sees("main", tc.at) != tc.want {
+		if tc.c.sees(tc.at) != tc.want {
 			t.Errorf("%+v sees %s: %v", tc.c, tc.at, !tc.want)
 		}
 	}
@@ -146,13 +147,13 @@ func TestObscured(t *testing.T) {
 	}
 	where := map[string]string{"a": "main", "b": "other"}
 	got := w()
-	obscureWait(got, ann, "main", where)
+	obscureWait(got, ann, where)
 	if s := got.Slots; s[0].JobID != "a" || s[0].Obscured || s[1].JobID != "" || !s[1].Obscured || !s[2].Obscured || len(s) != 3 {
 		t.Errorf("%+v", s)
 	}
 	e := extendedJSON{}
-	e.add(&sluice.Job{ID: "a", Workspace: "main"}, ann, "main")
-	e.add(&sluice.Job{ID: "b", Workspace: "other", State: sluice.StateRunning, StartedAt: time.Unix(1, 0)}, ann, "main")
+	e.add(&sluice.Job{ID: "a", Workspace: "main"}, ann)
+	e.add(&sluice.Job{ID: "b", Workspace: "other", State: sluice.StateRunning, StartedAt: time.Unix(1, 0)}, ann)
 	b, _ := marshal(e.Obscured)
 	if len(e.Jobs) != 1 || string(b) != `[{"typ":"QueuedJob","started_at":"1970-01-01T00:00:01Z"}]` {
 		t.Errorf("%+v %s", e.Jobs, b)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/engine"
 	"sluice/internal/store"
 )
 
@@ -42,89 +43,56 @@ type memberJSON struct {
 	FoldersOwners []string  `json:"folders_owners"`
 }
 
-type workspaceJSON struct {
-	ID    string `json:"id"`
-	Name  string `json:"name"`
-	Owner string `json:"owner"`
-}
-
-type membershipJSON struct {
-	ID             string  `json:"id"`
-	Name           string  `json:"name"`
-	Username       string  `json:"username"`
-	Color          string  `json:"color"`
-	IsDevWorkspace bool    `json:"is_dev_workspace"`
-	Disabled       bool    `json:"disabled"`
-	Parent         *string `json:"parent_workspace_id" nullable:"true"`
-}
-
-type membershipsJSON struct {
-	Email      string           `json:"email"`
-	Workspaces []membershipJSON `json:"workspaces"`
-}
-
-type workerJSON struct {
-	Worker        string    `json:"worker"`
-	Instance      string    `json:"worker_instance"`
-	Group         string    `json:"worker_group"`
-	Tags          []string  `json:"custom_tags"`
-	JobsExecuted  int64     `json:"jobs_executed"`
-	LastPing      int64     `json:"last_ping" doc:"Seconds ago"`
-	StartedAt     time.Time `json:"started_at"`
-	IP            string    `json:"ip"`
-	Version       string    `json:"wm_version"`
-	OccupancyRate float64   `json:"occupancy_rate" doc:"Share of its places that are taken"`
-	Places        int       `json:"places,omitempty" doc:"Ours: jobs that it runs at once"`
-	Running       int       `json:"running,omitempty" doc:"Ours: jobs that it holds"`
-	Languages     []string  `json:"languages,omitempty" doc:"Ours: runtimes found on it"`
-	Missing       []string  `json:"missing_languages,omitempty" doc:"Ours: languages of its tags without a runtime"`
-	Isolation     string    `json:"isolation,omitempty" doc:"Ours: how its jobs are walled off"`
-}
-
-type workerGroupJSON struct {
-	Name   string         `json:"name"`
-	Config map[string]any `json:"config"`
-}
-
-// addPeople registers users, workspaces and workers.
+// addPeople registers users and the members of workspaces.
 func (a *API) addPeople() {
 	addJSON(a, "GET /api/users/whoami", "globalWhoami", "Who the token belongs to", a.whoami)
 	addJSON(a, "GET /api/w/{workspace}/users/whoami", "whoami", "Who the token belongs to, in a workspace", a.member, inAdmins)
-	addJSON(a, "GET /api/workspaces/list", "listWorkspaces", "Workspaces of the caller", a.workspaces)
-	addJSON(a, "GET /api/workspaces/users", "listUserWorkspaces", "Workspaces of the caller, with the name that it has in each", a.memberships)
-	addJSON(a, "POST /api/workspaces/exists", "existsWorkspace", "Whether there is a workspace",
-		func(ctx context.Context, in *struct {
-			Body struct {
-				ID string `json:"id" required:"true" doc:"Id of the workspace"`
-			} `required:"true"`
-		},
-		) (bool, error) {
-			return a.workspaceExists(ctx, in.Body.ID)
+	addText(a, "POST /api/users/create", "createUserGlobally", "Make a user; answers with its username", a.createUser, created)
+	addJSON(a, "GET /api/users/list_as_super_admin", "listUsersAsSuperAdmin", "All users, in the order of their addresses", a.listUsers)
+	addText(a, "POST /api/users/update/{email}", "globalUserUpdate", "Change a user", a.updateUser)
+	addText(a, "DELETE /api/users/delete/{email}", "globalUserDelete", "Delete a user, its memberships and tokens; its jobs stay",
+		func(ctx context.Context, in *emailIn) (string, error) {
+			return "deleted user " + in.Email, a.e.DeleteUser(ctx, in.Email)
 		})
-	addText(a, "POST /api/workspaces/create", "createWorkspace", "Make a workspace", a.createWorkspace, created)
-	addJSON(a, "GET /api/settings/global/automate_username_creation", "automateUsernames", "Whether user names are made from addresses: they are",
-		func(context.Context, *none) (bool, error) { return true, nil })
-	addJSON(a, "GET /api/configs/list_worker_groups", "listWorkerGroups", "Worker groups",
-		func(context.Context, *none) ([]workerGroupJSON, error) {
-			return []workerGroupJSON{{Name: "default", Config: map[string]any{}}}, nil
+
+	addJSON(a, "GET /api/w/{workspace}/users/list", "listUsers", "Members of a workspace", a.listMembers)
+	addText(a, "GET /api/w/{workspace}/users/username_to_email/{username}", "usernameToEmail", "The address of a member", a.usernameToEmail)
+	addText(a, "POST /api/w/{workspace}/workspaces/add_user", "addUser", "Make a user a member of a workspace", a.addMember)
+	addText(a, "POST /api/w/{workspace}/users/update/{username}", "updateUser", "Change the role of a member", a.updateMember)
+	addText(a, "DELETE /api/w/{workspace}/users/delete/{username}", "deleteUser", "Take a member out of a workspace",
+		func(ctx context.Context, in *memberRef) (string, error) {
+			return "removed " + in.Username, a.e.RemoveMember(ctx, in.Workspace, in.Username)
 		})
-	addJSON(a, "GET /api/workers/list", "listWorkers", "Workers that were heard of", a.workers)
+}
+
+func userForm(u *store.User) userJSON {
+	return userJSON{
+		Email: u.Email, LoginType: "password", SuperAdmin: u.SuperAdmin, Verified: true, Username: u.Username,
+		RoleSource: "manual", Disabled: u.Disabled,
+	}
 }
 
 func (a *API) whoami(ctx context.Context, _ *none) (userJSON, error) {
 	c := callerOf(ctx)
-	return userJSON{
-		Email: c.Email, LoginType: "password", SuperAdmin: c.SuperAdmin, Verified: true,
-		Username: c.Username, RoleSource: "manual",
-	}, nil
+	u := userForm(&store.User{Email: c.Email, Username: c.Username, SuperAdmin: c.SuperAdmin})
+	u.OperatorOnly = !c.SuperAdmin && len(c.Roles) > 0
+	for _, r := range c.Roles {
+		u.OperatorOnly = u.OperatorOnly && r == sluice.RoleOperator
+	}
+	return u, nil
+}
+
+func memberForm(workspace string, u *store.User, r sluice.Role, since time.Time) memberJSON {
+	return memberJSON{
+		Workspace: workspace, Email: u.Email, Username: u.Username, IsAdmin: r == sluice.RoleAdmin, IsSuperAdmin: u.SuperAdmin,
+		CreatedAt: since.UTC(), Operator: r == sluice.RoleOperator, Disabled: u.Disabled,
+		Groups: []string{"all"}, Folders: []string{}, FoldersRead: []string{}, FoldersOwners: []string{},
+	}
 }
 
 func (a *API) member(ctx context.Context, in *WorkspaceRef) (memberJSON, error) {
 	c := callerOf(ctx)
-	m := memberJSON{
-		Workspace: in.Workspace, Email: c.Email, Username: c.Username, IsAdmin: c.SuperAdmin, IsSuperAdmin: c.SuperAdmin,
-		Groups: []string{"all"}, Folders: []string{}, FoldersRead: []string{}, FoldersOwners: []string{},
-	}
+	m := memberForm(in.Workspace, &store.User{Email: c.Email, Username: c.Username, SuperAdmin: c.SuperAdmin}, c.role(in.Workspace), time.Time{})
 	list, err := a.e.Workspaces(ctx)
 	for _, w := range list {
 		if w.ID == in.Workspace {
@@ -134,94 +102,127 @@ func (a *API) member(ctx context.Context, in *WorkspaceRef) (memberJSON, error) 
 	return m, err
 }
 
-func (a *API) workspaces(ctx context.Context, _ *none) ([]workspaceJSON, error) {
-	list, err := a.e.Workspaces(ctx)
-	out := make([]workspaceJSON, 0, len(list))
-	for _, w := range list {
-		out = append(out, workspaceJSON{ID: w.ID, Name: w.Name, Owner: w.Owner})
-	}
-	return out, err
+type emailIn struct {
+	Email string `path:"email"`
 }
 
-func (a *API) memberships(ctx context.Context, _ *none) (membershipsJSON, error) {
-	list, err := a.e.Workspaces(ctx)
-	c := callerOf(ctx)
-	out := membershipsJSON{Email: c.Email, Workspaces: make([]membershipJSON, 0, len(list))}
-	for _, w := range list {
-		out.Workspaces = append(out.Workspaces, membershipJSON{ID: w.ID, Name: w.Name, Username: c.Username})
-	}
-	return out, err
-}
-
-type createWorkspaceIn struct {
+type createUserIn struct {
 	Body struct {
-		ID       string `json:"id" required:"true" pattern:"^[a-z][a-z0-9_-]{0,49}$" patternDescription:"1 to 50 lower-case letters, digits, - or _, beginning with a letter" doc:"Id of the workspace"`
-		Name     string `json:"name" maxLength:"100" doc:"Name for people; the id if left out"`
-		Username string `json:"username" doc:"Ignored: there is one user so far"`
+		Email      string  `json:"email" required:"true" maxLength:"254"`
+		Password   string  `json:"password,omitempty" doc:"8 to 1024 bytes; without one nobody can sign in as the user"`
+		SuperAdmin bool    `json:"super_admin,omitempty" doc:"Administrator of the instance"`
+		Username   *string `json:"username,omitempty" nullable:"true" doc:"Ours: made from the address if left out"`
 	} `required:"true"`
 }
 
-func (a *API) createWorkspace(ctx context.Context, in *createWorkspaceIn) (string, error) {
-	if in.Body.ID == adminsID {
-		return "", sluice.Invalid("id", "%q stands for all workspaces; choose another", adminsID)
+func (a *API) createUser(ctx context.Context, in *createUserIn) (string, error) {
+	n := engine.NewUser{Email: in.Body.Email, Password: in.Body.Password, SuperAdmin: in.Body.SuperAdmin}
+	if in.Body.Username != nil {
+		n.Username = *in.Body.Username
 	}
-	setDefault(&in.Body.Name, in.Body.ID)
-	err := a.e.CreateWorkspace(ctx, store.Workspace{ID: in.Body.ID, Name: in.Body.Name, Owner: callerOf(ctx).Email})
+	named(ctx, engine.CanonicalEmail(n.Email))
+	username, err := a.e.CreateUser(ctx, n)
+	return username, err
+}
+
+func (a *API) listUsers(ctx context.Context, in *struct{ Paging }) ([]userJSON, error) {
+	offset, most := in.window(1000, 1000)
+	list, err := a.e.Users(ctx, "", offset+most)
+	out := []userJSON{}
+	for _, u := range list[min(offset, len(list)):] {
+		out = append(out, userForm(u))
+	}
+	return out, err
+}
+
+type updateUserIn struct {
+	Email string `path:"email"`
+	Body  struct {
+		SuperAdmin *bool   `json:"is_super_admin,omitempty" nullable:"true"`
+		Disabled   *bool   `json:"disabled,omitempty" nullable:"true" doc:"Ours: the user keeps its tokens, but they let nobody in; its sessions end"`
+		Password   *string `json:"password,omitempty" nullable:"true" doc:"Ours: a new password; the user's sessions end"`
+	} `required:"true"`
+}
+
+func (a *API) updateUser(ctx context.Context, in *updateUserIn) (string, error) {
+	noted(ctx, "is_super_admin", in.Body.SuperAdmin)
+	noted(ctx, "disabled", in.Body.Disabled)
+	err := a.e.UpdateUser(ctx, in.Email, engine.UserChange{
+		SuperAdmin: in.Body.SuperAdmin, Disabled: in.Body.Disabled, Password: in.Body.Password,
+	})
+	return "updated user " + in.Email, err
+}
+
+func (a *API) listMembers(ctx context.Context, in *WorkspaceRef) ([]memberJSON, error) {
+	list, err := a.e.Members(ctx, in.Workspace)
+	out := make([]memberJSON, 0, len(list))
+	for _, m := range list {
+		out = append(out, memberForm(in.Workspace, &m.User, m.Role, m.Since))
+	}
+	return out, err
+}
+
+type memberRef struct {
+	Workspace string `path:"workspace"`
+	Username  string `path:"username"`
+}
+
+func (a *API) usernameToEmail(ctx context.Context, in *memberRef) (string, error) {
+	m, err := a.e.Member(ctx, in.Workspace, in.Username)
 	if err != nil {
 		return "", err
 	}
-	return "created workspace " + in.Body.ID, nil
+	return m.Email, nil
 }
 
-type workersIn struct {
-	PingSince int `query:"ping_since" minimum:"0" maximum:"31536000" default:"300" doc:"Seconds"`
-	Page      int `query:"page" minimum:"0" default:"1"`
-	PerPage   int `query:"per_page" minimum:"0" maximum:"100000" default:"1000"`
+// roleOf reads Windmill's two switches; neither makes a developer.
+func roleOf(isAdmin, operator *bool) (sluice.Role, error) {
+	admin, op := isAdmin != nil && *isAdmin, operator != nil && *operator
+	switch {
+	case admin && op:
+		return "", sluice.Invalid("operator", "an operator cannot be an administrator as well")
+	case admin:
+		return sluice.RoleAdmin, nil
+	case op:
+		return sluice.RoleOperator, nil
+	}
+	return sluice.RoleDeveloper, nil
 }
 
-func (a *API) workers(ctx context.Context, in *workersIn) ([]workerJSON, error) {
-	now, err := a.e.Now(ctx)
+type addMemberIn struct {
+	WorkspaceRef
+	Body struct {
+		Email    string  `json:"email" required:"true"`
+		Username *string `json:"username,omitempty" nullable:"true" doc:"Ignored: a user has one name in all workspaces"`
+		IsAdmin  *bool   `json:"is_admin,omitempty" nullable:"true"`
+		Operator *bool   `json:"operator,omitempty" nullable:"true"`
+	} `required:"true"`
+}
+
+func (a *API) addMember(ctx context.Context, in *addMemberIn) (string, error) {
+	role, err := roleOf(in.Body.IsAdmin, in.Body.Operator)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	rows, err := a.e.Workers(ctx, time.Duration(in.PingSince)*time.Second)
+	named(ctx, engine.CanonicalEmail(in.Body.Email))
+	noted(ctx, "role", &role)
+	return "added " + in.Body.Email, a.e.AddMember(ctx, in.Workspace, in.Body.Email, role)
+}
+
+type updateMemberIn struct {
+	Workspace string `path:"workspace"`
+	Username  string `path:"username"`
+	Body      struct {
+		IsAdmin  *bool `json:"is_admin,omitempty" nullable:"true"`
+		Operator *bool `json:"operator,omitempty" nullable:"true"`
+	} `required:"true"`
+}
+
+func (a *API) updateMember(ctx context.Context, in *updateMemberIn) (string, error) {
+	role, err := roleOf(in.Body.IsAdmin, in.Body.Operator)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	out := []workerJSON{}
-	for _, row := range rows {
-		if !row.Gone {
-			out = append(out, workerForm(row, now))
-		}
-	}
-	from := min((max(in.Page, 1)-1)*in.PerPage, len(out))
-	return out[from:min(from+in.PerPage, len(out))], nil
-}
-
-func workerForm(row *store.WorkerRow, now time.Time) workerJSON {
-	w := workerJSON{
-		Worker: row.Worker, Instance: row.Instance, Group: row.Group, Tags: row.Tags, JobsExecuted: row.JobsRun,
-		LastPing: int64(max(now.Sub(row.LastPing), 0) / time.Second), StartedAt: row.StartedAt.UTC(),
-		IP: row.Address, Version: row.Version, Places: row.Places, Running: row.Running,
-		Languages: row.Languages, Missing: row.Missing, Isolation: row.Isolation,
-	}
-	setDefault(&w.Group, "default")
-	if w.Tags == nil {
-		w.Tags = []string{}
-	}
-	if row.Places > 0 {
-		w.OccupancyRate = float64(row.Running) / float64(row.Places)
-	}
-	return w
-}
-
-// queueCountJSON counts jobs.
-type queueCountJSON struct {
-	DatabaseLength int64  `json:"database_length"`
-	Suspended      *int64 `json:"suspended,omitempty"`
-}
-
-type tagCountJSON struct {
-	Tag   string `json:"tag"`
-	Count int64  `json:"count"`
+	noted(ctx, "role", &role)
+	return "updated " + in.Username, a.e.SetRole(ctx, in.Workspace, in.Username, role)
 }

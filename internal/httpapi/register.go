@@ -222,10 +222,19 @@ func (a *API) describe() {
 		config.Servers = []*huma.Server{{URL: a.o.BaseURL}}
 	}
 	a.huma = humago.New(a.router, config)
-	a.huma.UseMiddleware(a.checkJob, a.checkLength, a.checkWorkspace)
+	a.huma.UseMiddleware(a.authorize, a.meter, a.checkLength, a.checkWorkspace)
+	if a.o.inTests != nil {
+		a.huma.UseMiddleware(a.o.inTests)
+	}
+	a.huma.UseMiddleware(a.audit)
 
 	a.addServer()
+	a.addSignIn()
+	a.addTokens()
 	a.addPeople()
+	a.addWorkspaces()
+	a.addAudit()
+	a.addWorkers()
 	a.addScripts()
 	a.addRuns()
 	a.addJobs()
@@ -280,16 +289,16 @@ func (a *API) checkLength(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// checkWorkspace answers 404 in a workspace that does not exist.
+// checkWorkspace answers 404 in a workspace that does not exist or is archived.
 func (a *API) checkWorkspace(ctx huma.Context, next func(huma.Context)) {
 	id := ctx.Param("workspace")
 	if !strings.Contains(ctx.Operation().Path, "{workspace}") || id == adminsID && ctx.Operation().Metadata[metaAdmins] == true {
 		next(ctx)
 		return
 	}
-	ok, err := a.workspaceExists(ctx.Context(), id)
+	ok, err := a.e.WorkspaceOpen(ctx.Context(), id)
 	if err == nil && !ok {
-		err = notFound("there is no workspace %q", id)
+		err = noWorkspace(id)
 	}
 	if err != nil {
 		r, w := humago.Unwrap(ctx)
@@ -297,23 +306,6 @@ func (a *API) checkWorkspace(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	next(ctx)
-}
-
-// workspaceExists reports whether there is a workspace. Workspaces are never
-// deleted, so that what is known stays true.
-func (a *API) workspaceExists(ctx context.Context, id string) (bool, error) {
-	if _, ok := a.known.Load(id); ok {
-		return true, nil
-	}
-	list, err := a.e.Workspaces(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, w := range list {
-		a.known.Store(w.ID, true)
-	}
-	_, ok := a.known.Load(id)
-	return ok, nil
 }
 
 // optional is a query parameter that may be left out.

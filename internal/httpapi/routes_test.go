@@ -18,6 +18,7 @@ const limited = `"concurrent_limit":1,"concurrency_time_window_s":0,"concurrency
 
 func newScene(t *testing.T) *scene {
 	r := newRig(t)
+	r.user("admin@sluice.local", true)
 	r.script("f/x/old", "")
 	r.ok(200, "POST", "/api/w/main/scripts/archive/p/f/x/old", "")
 	hash := r.script("f/x/hello", `"summary":"Says hello","schema":{"z":1,"a":{}},"envs":null,"tag":null,"deployment_message":"first"`)
@@ -76,9 +77,47 @@ var routeTable = []struct {
 	{"POST /api/workspaces/create", "/api/workspaces/create", `{"id":"main"}`, 409, textMime, []string{"exists"}},
 	{"POST /api/workspaces/create", "/api/workspaces/create", `{"id":"A b"}`, 400, textMime, []string{"id: must be"}},
 	{"POST /api/workspaces/create", "/api/workspaces/create", `{"id":"admins"}`, 400, textMime, []string{"id: "}},
+	{"POST /api/w/{workspace}/workspaces/archive", "/api/w/two/workspaces/archive", "", 200, textMime, []string{"two"}},
+	{"GET /api/w/{workspace}/users/whoami", "/api/w/two/users/whoami", "", 404, textMime, []string{"two"}},
+	{"POST /api/workspaces/unarchive/{id}", "/api/workspaces/unarchive/two", "", 200, textMime, []string{"two"}},
+	{"POST /api/workspaces/unarchive/{id}", "/api/workspaces/unarchive/none", "", 404, textMime, []string{"none"}},
 	{"GET /api/settings/global/automate_username_creation", "/api/settings/global/automate_username_creation", "", 200, jsonMime, []string{"/^true$/"}},
 	{"GET /api/configs/list_worker_groups", "/api/configs/list_worker_groups", "", 200, jsonMime, []string{`[{"name":"default","config":{}}]`}},
 	{"GET /api/workers/list", "/api/workers/list?ping_since=10", "", 200, jsonMime, []string{`"worker":"w1"`, `"worker_group":"default"`, `"custom_tags":["bash"]`, `/"last_ping":\d+,/`, `"wm_version":"1.2.3"`}},
+
+	{"POST /api/auth/login", "/api/auth/login", `{"email":"admin@sluice.local","password":"` + rigPassword + `"}`, 200, textMime, []string{"/^[0-9a-f]{64}$/"}},
+	{"POST /api/auth/login", "/api/auth/login", `{"email":"admin@sluice.local","password":"wrong"}`, 401, textMime, []string{"email or password is wrong"}},
+	{"POST /api/auth/login", "/api/auth/login", `{"email":"admin@sluice.local"}`, 400, textMime, []string{"password is required"}},
+	{"POST /api/auth/logout", "/api/auth/logout", "", 200, textMime, []string{"signed out"}},
+	{"POST /api/users/tokens/create", "/api/users/tokens/create", `{"label":"ci","scopes":["jobs:run:scripts:f/x/hello"],"expiration":"2100-01-01T00:00:00Z","workspace_id":"main"}`, 201, textMime, []string{"/^[0-9a-f]{64}$/"}},
+	{"POST /api/users/tokens/create", "/api/users/tokens/create", `{"scopes":["everything"]}`, 400, textMime, []string{"scopes: "}},
+	{"POST /api/users/tokens/create", "/api/users/tokens/create", `{"scopes":[]}`, 400, textMime, []string{"scopes: "}},
+	{"POST /api/users/tokens/create", "/api/users/tokens/create", `{"expiration":"2000-01-01T00:00:00Z"}`, 400, textMime, []string{"expiration: "}},
+	{"GET /api/users/tokens/list", "/api/users/tokens/list?exclude_ephemeral=true", "", 200, jsonMime, []string{`"label":"ci"`, `/"token_prefix":"[0-9a-f]{10}"/`, `"scopes":["jobs:run:scripts:f/x/hello"]`, `"expiration":"2100-01-01T00:00:00Z"`, `"last_used_at":null`, `!"session"`}},
+	{"DELETE /api/users/tokens/delete/{prefix}", "/api/users/tokens/delete/0123456789", "", 404, textMime, []string{"0123456789"}},
+	{"POST /api/users/setpassword", "/api/users/setpassword", `{"password":"short"}`, 400, textMime, []string{"password: must be at least 8"}},
+	{"POST /api/users/setpassword", "/api/users/setpassword", `{"password":"long enough"}`, 200, textMime, []string{"password updated"}},
+	{"POST /api/users/create", "/api/users/create", `{"email":"Ann@x.org","password":"long enough","super_admin":false,"name":"Ann"}`, 201, textMime, []string{"/^ann$/"}},
+	{"POST /api/users/create", "/api/users/create", `{"email":"ann@x.org"}`, 409, textMime, []string{"email: "}},
+	{"POST /api/users/update/{email}", "/api/users/update/ann@x.org", `{"is_super_admin":true}`, 200, textMime, []string{"ann@x.org"}},
+	{"POST /api/users/update/{email}", "/api/users/update/none@x.org", `{"is_super_admin":true}`, 404, textMime, []string{"none@x.org"}},
+	{"GET /api/users/list_as_super_admin", "/api/users/list_as_super_admin?page=1&per_page=2", "", 200, jsonMime, []string{`"email":"admin@sluice.local"`, `"email":"ann@x.org"`, `"login_type":"password"`, "!argon"}},
+	{"POST /api/w/{workspace}/workspaces/add_user", "/api/w/main/workspaces/add_user", `{"email":"ann@x.org","username":"ann","is_admin":false,"operator":true}`, 200, textMime, []string{"ann@x.org"}},
+	{"POST /api/w/{workspace}/workspaces/add_user", "/api/w/main/workspaces/add_user", `{"email":"none@x.org"}`, 404, textMime, []string{"none@x.org"}},
+	{"POST /api/w/{workspace}/workspaces/add_user", "/api/w/main/workspaces/add_user", `{"email":"ann@x.org","is_admin":true,"operator":true}`, 400, textMime, []string{"operator: "}},
+	{"GET /api/w/{workspace}/users/list", "/api/w/main/users/list", "", 200, jsonMime, []string{`"email":"ann@x.org","username":"ann","is_admin":false,"is_super_admin":true`, `"operator":true`, "!argon"}},
+	{"GET /api/w/{workspace}/users/username_to_email/{username}", "/api/w/main/users/username_to_email/ann", "", 200, textMime, []string{"/^ann@x.org$/"}},
+	{"GET /api/w/{workspace}/users/username_to_email/{username}", "/api/w/main/users/username_to_email/none", "", 404, textMime, []string{"none"}},
+	{"POST /api/w/{workspace}/users/update/{username}", "/api/w/main/users/update/ann", `{"is_admin":true,"operator":false}`, 200, textMime, []string{"ann"}},
+	{"POST /api/w/{workspace}/users/update/{username}", "/api/w/main/users/update/none", `{"is_admin":true}`, 404, textMime, []string{"none"}},
+	{"DELETE /api/w/{workspace}/users/delete/{username}", "/api/w/main/users/delete/ann", "", 200, textMime, []string{"ann"}},
+	{"DELETE /api/w/{workspace}/users/delete/{username}", "/api/w/main/users/delete/ann", "", 404, textMime, []string{"ann"}},
+	{"DELETE /api/users/delete/{email}", "/api/users/delete/ann@x.org", "", 200, textMime, []string{"ann@x.org"}},
+	{"DELETE /api/users/delete/{email}", "/api/users/delete/ann@x.org", "", 404, textMime, []string{"ann@x.org"}},
+	{"GET /api/w/{workspace}/audit/list", "/api/w/main/audit/list?username=admin&page=1&per_page=100", "", 200, jsonMime, []string{`"operation":"users.delete","action_kind":"Delete","resource":"ann"`, `"parameters":{"role":"admin"}`, `"token_prefix":"instance"`, `"address":"127.0.0.1"`, `!"workspace_id":""`}},
+	{"GET /api/w/{workspace}/audit/list", "/api/w/admins/audit/list?operation=users.create", "", 200, jsonMime, []string{`"operation":"users.create","action_kind":"Create","resource":"ann@x.org"`, "!scripts.create"}},
+	{"GET /api/w/{workspace}/audit/list", "/api/w/main/audit/list?after=2100-01-01T00:00:00Z", "", 200, jsonMime, []string{`/^\[\]$/`}},
+	{"GET /api/w/{workspace}/audit/list", "/api/w/main/audit/list?all_workspaces=true", "", 400, textMime, []string{"all_workspaces: "}},
 
 	{"POST /api/w/{workspace}/scripts/create", "/api/w/main/scripts/create", `{"path":"f/n/new","content":"echo","language":"bash","skip_draft_deletion":true,"labels":["x"]}`, 201, textMime, []string{"/" + hashRE + "/"}},
 	{"POST /api/w/{workspace}/scripts/create", "/api/w/main/scripts/create", `{"path":"f/n/new","content":"echo"}`, 400, textMime, []string{"language is required"}},

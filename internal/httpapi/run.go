@@ -219,13 +219,37 @@ func (a *API) push(ctx context.Context, n engine.NewJob, args *jsonObject, p *Ru
 	if err := p.apply(&n); err != nil {
 		return "", err
 	}
-	c := callerOf(ctx)
-	n.CreatedBy, n.Email = c.Username, c.Email
+	if err := a.mayRun(ctx, &n); err != nil {
+		return "", err
+	}
 	ids, err := a.e.Submit(ctx, []engine.NewJob{n})
 	if err != nil {
 		return "", single(err)
 	}
 	return ids[0], nil
+}
+
+// mayRun signs a job with its caller's name, if that may run it. It is asked
+// for every job that is pushed: what is narrowed to a path by a token's scope
+// can be named by a hash, too.
+func (a *API) mayRun(ctx context.Context, n *engine.NewJob) error {
+	c := callerOf(ctx)
+	n.CreatedBy, n.Email = c.Username, c.Email
+	want := scope{domain: "jobs", action: "run", kind: "scripts", paths: n.Path}
+	switch {
+	case n.Preview != nil:
+		want.kind = "preview"
+		if !c.role(n.Workspace).AtLeast(sluice.RoleDeveloper) {
+			return sluice.Errorf(sluice.CodeForbidden, "an operator may run only scripts that are saved")
+		}
+	case n.Hash != "" && c.Scoped:
+		s, err := a.e.ScriptByHash(ctx, n.Workspace, n.Hash)
+		if err != nil {
+			return err
+		}
+		want.paths = s.Path
+	}
+	return c.may(want)
 }
 
 // PreviewFields are code that is run without being saved.

@@ -147,6 +147,9 @@ func (a *API) addScripts() {
 			if err != nil {
 				return nil, err
 			}
+			if err := callerOf(ctx).may(scope{domain: "scripts", action: "read", paths: s.Path}); err != nil {
+				return nil, err
+			}
 			return scriptForm(s, true)
 		})
 	addJSON(a, "GET /api/w/{workspace}/scripts/list", "listScripts", "The newest versions of scripts, without their code", a.listScripts)
@@ -166,6 +169,10 @@ type createScriptIn struct {
 func (a *API) createScript(ctx context.Context, in *createScriptIn) (string, error) {
 	doc := &in.Body.Value
 	if err := checkPath(doc.Path); err != nil {
+		return "", err
+	}
+	named(ctx, doc.Path)
+	if err := callerOf(ctx).may(scope{domain: "scripts", action: "write", paths: doc.Path}); err != nil {
 		return "", err
 	}
 	if _, err := doc.fields().Validate(); err != nil {

@@ -1,0 +1,269 @@
+package httpapi
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"sluice"
+)
+
+// level is what somebody must be to call an operation.
+type level int
+
+// The levels, least first. Those of a role ask for it in the workspace that
+// the path names.
+const (
+	levelUnknown   level = iota
+	levelAnybody         // no token needed
+	levelSigned          // any token
+	levelOperator        // …
+	levelDeveloper       // …
+	levelAdmin           // …
+	levelSuper           // an administrator of the instance
+)
+
+var rolesOf = map[level]sluice.Role{
+	levelOperator: sluice.RoleOperator, levelDeveloper: sluice.RoleDeveloper, levelAdmin: sluice.RoleAdmin,
+}
+
+// right is what an operation asks of its caller, and how it is recorded.
+type right struct {
+	level level
+	// scope is what a token with scopes needs; zero: nothing.
+	scope scope
+	// late: the handler knows the path that the scope may be narrowed to, and
+	// asks [caller.may] for it.
+	late bool
+	// person: not for the token of a job. whole: only for a token that has all
+	// rights of its owner, since it could give them to itself otherwise.
+	person, whole bool
+	// audit is the operation's name in the audit log and kind what it does;
+	// "" if it changes nothing, or its change tells itself who made it.
+	audit, kind string
+}
+
+func anybody() right { return right{level: levelAnybody} }
+func signed() right  { return right{level: levelSigned} }
+
+// needs asks for a level and a scope.
+func needs(l level, scopeText string) right {
+	s, err := readScope(scopeText)
+	if err != nil {
+		panic("httpapi: " + scopeText + ": " + err.Error()) // the table below is wrong
+	}
+	return right{level: l, scope: s}
+}
+
+func (r right) atPathOfBody() right { r.late = true; return r }
+func (r right) byPerson() right     { r.person = true; return r }
+func (r right) byWholeToken() right { r.person, r.whole = true, true; return r }
+
+// records has the operation written into the audit log.
+func (r right) records(name, kind string) right {
+	r.audit, r.kind = name, kind
+	return r
+}
+
+// Kinds of entries of the audit log, as Windmill names them.
+const (
+	kindCreate  = "Create"
+	kindUpdate  = "Update"
+	kindDelete  = "Delete"
+	kindExecute = "Execute"
+)
+
+// rights says of every operation who may call it. It is the one place where
+// that is decided; an operation without a row cannot be registered. What a
+// handler asks beside it is said in the row's comment.
+var rights = map[string]right{
+	"version": anybody(), "health": anybody(), "healthAtRoot": anybody(), "ready": anybody(), "readyAtRoot": anybody(),
+	"home":    anybody(), // shows numbers to administrators of the instance alone
+	"openapi": signed().byPerson(), "openapiDefault": signed().byPerson(), "openapiYAML": signed().byPerson(),
+	"metrics": needs(levelSuper, "metrics:read").byPerson(),
+
+	"login":  anybody().records("users.login", kindExecute),
+	"logout": signed().byPerson().records("users.logout", kindExecute),
+
+	"globalWhoami": signed(), "whoami": {level: levelOperator},
+	"listTokens":            signed().byWholeToken(),
+	"createToken":           signed().byWholeToken().records("users.token.create", kindCreate),
+	"deleteToken":           signed().byWholeToken().records("users.token.delete", kindDelete),
+	"setPassword":           signed().byWholeToken().records("users.setpassword", kindUpdate),
+	"createUserGlobally":    {level: levelSuper, person: true, whole: true, audit: "users.create", kind: kindCreate},
+	"globalUserUpdate":      {level: levelSuper, person: true, whole: true, audit: "users.update", kind: kindUpdate},
+	"globalUserDelete":      {level: levelSuper, person: true, whole: true, audit: "users.delete", kind: kindDelete},
+	"listUsersAsSuperAdmin": needs(levelSuper, "users:read").byPerson(),
+	"listUsers":             needs(levelOperator, "users:read").byPerson(),
+	"usernameToEmail":       needs(levelOperator, "users:read"),
+	"addUser":               needs(levelAdmin, "users:write").byPerson().records("users.add_to_workspace", kindCreate),
+	"updateUser":            needs(levelAdmin, "users:write").byPerson().records("users.update", kindUpdate),
+	"deleteUser":            needs(levelAdmin, "users:write").byPerson().records("users.delete", kindDelete),
+	"listAuditLogs":         needs(levelAdmin, "audit_logs:read").byPerson(),
+
+	"listWorkspaces": signed().byPerson(), "listUserWorkspaces": signed().byPerson(), "existsWorkspace": signed().byPerson(),
+	"automateUsernames":  signed().byPerson(),
+	"createWorkspace":    needs(levelSuper, "workspaces:write").byPerson().records("workspaces.create", kindCreate),
+	"archiveWorkspace":   needs(levelAdmin, "workspaces:write").byPerson().records("workspaces.archive", kindUpdate),
+	"unarchiveWorkspace": needs(levelSuper, "workspaces:write").byPerson().records("workspaces.unarchive", kindUpdate),
+
+	"listWorkerGroups": needs(levelSigned, "workers:read").byPerson(),
+	"listWorkers":      needs(levelSigned, "workers:read").byPerson(),
+
+	"createScript":           needs(levelDeveloper, "scripts:write").atPathOfBody().records("scripts.create", kindCreate),
+	"createScriptSnapshot":   needs(levelDeveloper, "scripts:write"),
+	"getScriptByPath":        needs(levelOperator, "scripts:read"),
+	"getScriptByHash":        needs(levelOperator, "scripts:read").atPathOfBody(),
+	"listScripts":            needs(levelOperator, "scripts:read"),
+	"getScriptHistoryByPath": needs(levelOperator, "scripts:read"),
+	"archiveScriptByPath":    needs(levelDeveloper, "scripts:write").records("scripts.archive", kindDelete),
+	"archiveScriptByHash":    needs(levelDeveloper, "scripts:write").records("scripts.archive", kindDelete),
+	"deleteScriptByPath":     needs(levelAdmin, "scripts:write").records("scripts.delete", kindDelete),
+	"deleteScriptByHash":     needs(levelAdmin, "scripts:write").records("scripts.delete", kindDelete),
+	"diffScripts":            needs(levelOperator, "scripts:read"),
+	"diffRawTemp":            needs(levelOperator, "scripts:read"),
+	"storeRawTemp":           needs(levelDeveloper, "scripts:read"), // nothing is stored
+	// There are no drafts: these change nothing.
+	"createDraft":              needs(levelDeveloper, "scripts:write"),
+	"deleteDraft":              needs(levelDeveloper, "scripts:write"),
+	"getScriptByPathWithDraft": needs(levelOperator, "scripts:read"),
+
+	// Who pushed a job is a field of the job: pushes leave no entry.
+	"runScriptByPath":        needs(levelOperator, "jobs:run:scripts"),
+	"runScriptByHash":        needs(levelOperator, "jobs:run:scripts").atPathOfBody(),
+	"runScriptByPathGet":     needs(levelOperator, "jobs:run:scripts"),
+	"runScriptByHashGet":     needs(levelOperator, "jobs:run:scripts").atPathOfBody(),
+	"runWaitResultByPath":    needs(levelOperator, "jobs:run:scripts"),
+	"runWaitResultByPathGet": needs(levelOperator, "jobs:run:scripts"),
+	"runWaitResultByHash":    needs(levelOperator, "jobs:run:scripts").atPathOfBody(),
+	"runWaitResultByHashGet": needs(levelOperator, "jobs:run:scripts").atPathOfBody(),
+	"runScriptPreview":       needs(levelDeveloper, "jobs:run:preview"),
+	"runBulk":                {level: levelOperator, scope: scope{domain: "jobs", action: "run"}, late: true}, // job by job, as the calls above
+
+	"getJob":                     needs(levelOperator, "jobs:read"),
+	"getJobLogs":                 needs(levelOperator, "jobs:read"),
+	"getCompletedJob":            needs(levelOperator, "jobs:read"),
+	"getCompletedJobResult":      needs(levelOperator, "jobs:read"),
+	"getCompletedJobResultMaybe": needs(levelOperator, "jobs:read"),
+	"getJobUpdates":              needs(levelOperator, "jobs:read"),
+	"getJobWait":                 needs(levelOperator, "jobs:read"),
+	"jobEvents":                  needs(levelOperator, "jobs:read"),
+	"workspaceEvents":            needs(levelOperator, "jobs:read"),
+	"getQueuePosition":           needs(levelOperator, "jobs:read"),
+	"getScheduledFor":            needs(levelOperator, "jobs:read"),
+	"listJobs":                   needs(levelOperator, "jobs:read"),
+	"listQueue":                  needs(levelOperator, "jobs:read"),
+	"listCompletedJobs":          needs(levelOperator, "jobs:read"),
+	"listFilteredJobsUuids":      needs(levelOperator, "jobs:read"),
+	"listFilteredQueueUuids":     needs(levelOperator, "jobs:read"),
+	"getQueueCount":              needs(levelOperator, "jobs:read"),
+	"getCompletedCount":          needs(levelOperator, "jobs:read"),
+	"countCompletedJobsByTag":    needs(levelSigned, "jobs:read").byPerson(), // of a workspace: for its members; of all: for administrators of the instance
+	"getDbClock":                 signed(),
+	"getJobUpdatesSSE":           needs(levelOperator, "jobs:read"),
+	"getRootJobId":               needs(levelOperator, "jobs:read"),
+	"getJobProgress":             needs(levelOperator, "jobs:read"),
+	"setJobProgress":             needs(levelOperator, "jobs:write"), // of a job: for itself and for those that it pushed
+	// An operator cancels the jobs that it pushed.
+	"cancelQueuedJob":      needs(levelOperator, "jobs:write").records("jobs.cancel", kindDelete),
+	"forceCancelQueuedJob": needs(levelOperator, "jobs:write").records("jobs.force_cancel", kindDelete),
+	"cancelSelection":      needs(levelDeveloper, "jobs:write").records("jobs.cancel", kindDelete),
+
+	// Keys are global: what is done to one is done to all workspaces.
+	"listConcurrencyGroups":  needs(levelSuper, "concurrency_groups:read").byPerson(),
+	"listGroups":             needs(levelSuper, "concurrency_groups:read").byPerson(),
+	"getGroup":               needs(levelSuper, "concurrency_groups:read").byPerson(),
+	"deleteConcurrencyGroup": needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.prune", kindDelete),
+	"setOverride":            needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.override", kindUpdate),
+	"clearOverride":          needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.clear_override", kindDelete),
+	"pauseGroup":             needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.pause", kindUpdate),
+	"resumeGroup":            needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.resume", kindUpdate),
+	"cancelGroup":            needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.cancel", kindDelete),
+	"getConcurrencyKey":      needs(levelSigned, "jobs:read").byPerson(), // of jobs that the caller may read
+	"listExtendedJobs":       needs(levelOperator, "jobs:read"),
+	"planLimit":              signed().byPerson(),
+}
+
+// authorize lets through who may call an operation. In a workspace in which
+// the caller has no role, the answer is that there is none.
+func (a *API) authorize(ctx huma.Context, next func(huma.Context)) {
+	op := ctx.Operation()
+	if err := allowed(callerOf(ctx.Context()), rights[op.OperationID], op, ctx.Param); err != nil {
+		r, w := humago.Unwrap(ctx)
+		a.refuse(w, r, err)
+		return
+	}
+	next(ctx)
+}
+
+func allowed(c caller, need right, op *huma.Operation, param func(string) string) error {
+	if need.level == levelAnybody {
+		return nil
+	}
+	switch {
+	case need.level == levelUnknown:
+		return sluice.Errorf(sluice.CodeForbidden, "nobody may do this")
+	case c.Kind == byNothing:
+		return errNoToken
+	case need.person && c.Kind == byJob:
+		return sluice.Errorf(sluice.CodeForbidden, "a job may not do this; use the token of a person")
+	case need.whole && c.restricted():
+		return sluice.Errorf(sluice.CodeForbidden, "a token with scopes or for one workspace may not do this; sign in")
+	}
+	if err := c.reaches(need.level, op, param("workspace")); err != nil {
+		return err
+	}
+	if need.scope == (scope{}) || need.late && c.mayInPart(need.scope) {
+		return nil
+	}
+	want := need.scope
+	if strings.HasSuffix(op.Path, "/{path...}") {
+		want.paths = param("path")
+	}
+	return c.may(want)
+}
+
+// reaches checks the caller's level.
+func (c caller) reaches(l level, op *huma.Operation, workspace string) error {
+	inWorkspace := strings.Contains(op.Path, "{workspace}")
+	switch {
+	case inWorkspace && c.Workspace != "" && workspace != c.Workspace:
+		return sluice.Errorf(sluice.CodeForbidden, "the token is good for its own workspace only, %s", c.Workspace)
+	case l == levelSigned && !inWorkspace:
+		return nil
+	case l == levelSuper || inWorkspace && workspace == adminsID && op.Metadata[metaAdmins] == true:
+		if !c.SuperAdmin {
+			return sluice.Errorf(sluice.CodeForbidden, "only an administrator of the instance may do this")
+		}
+		return nil
+	}
+	have := c.role(workspace)
+	if have == sluice.RoleNone {
+		return noWorkspace(workspace)
+	}
+	if need := rolesOf[l]; !have.AtLeast(need) {
+		return sluice.Errorf(sluice.CodeForbidden, "only a member with the role %s may do this; yours in %s is %s", need, workspace, have)
+	}
+	return nil
+}
+
+func noWorkspace(id string) error { return notFound("there is no workspace %q", id) }
+
+// unrighted returns the operations of a document that rights does not know.
+func unrighted(doc *huma.OpenAPI) []string {
+	var missing []string
+	for path, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete, item.Head, item.Options, item.Trace} {
+			if op == nil {
+				continue
+			}
+			if _, ok := rights[op.OperationID]; !ok {
+				missing = append(missing, op.Method+" "+path+" ("+op.OperationID+")")
+			}
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
