@@ -76,7 +76,7 @@ func (b *Bash) Run(ctx context.Context, t *Task) Outcome {
 		return Outcome{HandBack: err}
 	}
 	defer t.removeFolder(dir)
-	args, err := b.prepare(dir, t.Content, params)
+	args, err := b.prepare(dir, t.Content, params, t.hasSecrets())
 	if err != nil {
 		return Outcome{HandBack: err}
 	}
@@ -94,8 +94,9 @@ func (b *Bash) Run(ctx context.Context, t *Task) Outcome {
 	return o
 }
 
-// prepare writes the script's files and returns the command line of bash.
-func (b *Bash) prepare(dir, code string, params []string) ([]string, error) {
+// prepare writes the script's files and returns the command line of bash, which
+// everybody on the machine can read: hide keeps the parameters out of it.
+func (b *Bash) prepare(dir, code string, params []string, hide bool) ([]string, error) {
 	if err := os.WriteFile(filepath.Join(dir, scriptName), []byte(code), 0o600); err != nil {
 		return nil, fmt.Errorf("write the script: %w", err)
 	}
@@ -103,7 +104,7 @@ func (b *Bash) prepare(dir, code string, params []string) ([]string, error) {
 	for _, v := range params {
 		total += len(v) + 1
 	}
-	if total <= argvBytes {
+	if total <= argvBytes && !hide {
 		return append([]string{"bash", scriptName}, params...), nil
 	}
 	var start strings.Builder
@@ -199,48 +200,6 @@ func (t *Task) removeFolder(dir string) {
 	if err != nil {
 		t.w.log.Warn("a job's folder could not be removed", "dir", dir, "err", err)
 	}
-}
-
-// environment is all that a job finds in its environment; dir is its folder as
-// it sees it.
-func (t *Task) environment(dir string) []string {
-	vars := [][2]string{
-		{"PATH", jobPath},
-		{"HOME", dir},
-		{"TMPDIR", filepath.Join(dir, tmpName)},
-		{"LANG", "C.UTF-8"},
-		{"WM_TOKEN", ""},
-		{"WM_WORKSPACE", t.Workspace},
-		{"WM_JOB_ID", t.JobID},
-		{"WM_JOB_PATH", t.Path},
-		{"WM_USERNAME", t.CreatedBy},
-		{"WM_EMAIL", t.Email},
-		{"WM_BASE_URL", t.BaseURL},
-		{"BASE_INTERNAL_URL", t.BaseURL},
-		{"BASE_URL", t.BaseURL},
-		{"WM_SCHEDULED_FOR", t.Scheduled.UTC().Format(time.RFC3339Nano)},
-		{"WM_STATE_PATH", t.statePath()},
-		{"WM_STATE_PATH_NEW", t.statePath()},
-		{"SLUICE_ATTEMPT", strconv.Itoa(t.Attempt)}, // ours: Windmill's jobs cannot tell a second attempt
-	}
-	env := make([]string, len(vars))
-	for i, v := range vars {
-		env[i] = v[0] + "=" + strings.ReplaceAll(v[1], "\x00", "")
-	}
-	return env
-}
-
-// statePath is the path of the resource in which the runnable may keep its
-// state: beside it, or with its user if it has no path.
-func (t *Task) statePath() string {
-	if t.Path == "" {
-		return "u/" + t.CreatedBy + "/preview_state"
-	}
-	parts := strings.SplitN(t.Path, "/", 3)
-	if len(parts) == 3 {
-		parts[2] = strings.ReplaceAll(parts[2], "/", "_")
-	}
-	return strings.Join(parts, "/") + "_state"
 }
 
 // judge turns the end of a program that did not simply succeed into an outcome.

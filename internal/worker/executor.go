@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice"
@@ -123,9 +124,10 @@ type Task struct {
 // Launched says that the job's program has been launched.
 func (t *Task) Launched() { t.w.launched(t.h) }
 
-// Log appends to the job's log: any bytes. It waits while the source is slower
-// than the job, until ctx ends.
+// Log appends to the job's log: any bytes, secrets masked. It waits while the
+// source is slower than the job, until ctx ends.
 func (t *Task) Log(ctx context.Context, p []byte) {
+	p = []byte(t.h.secrets.whole(string(p)))
 	for len(p) > 0 {
 		n := min(len(p), logChunk)
 		for !t.h.log.write(t.w.life, p[:n], time.Now()) {
@@ -137,6 +139,11 @@ func (t *Task) Log(ctx context.Context, p []byte) {
 		}
 		p = p[n:]
 	}
+}
+
+// hasSecrets reports whether an argument is secret.
+func (t *Task) hasSecrets() bool {
+	return slices.ContainsFunc(t.Secrets, func(s string) bool { return s != t.Token })
 }
 
 // LastLines returns the end of the job's log, at most 4 KiB.
@@ -151,11 +158,12 @@ func (t *Task) run(ctx context.Context, c supervisor.Command) (supervisor.Exit, 
 	if err != nil {
 		return supervisor.Exit{}, nil, err
 	}
-	out, ends, err := reader.open(t.w.life, t.h.log)
+	out, ends, err := reader.open(t.w.life, t.h)
 	if err != nil {
 		return supervisor.Exit{}, nil, err
 	}
 	t.h.log.notifyRoom(func() { reader.resume(out) })
+	t.h.stream.notifyRoom(func() { reader.resume(out) })
 	c.Stdout, c.Stderr = ends[streamOut], ends[streamErr]
 	p, err := t.w.launch(c)
 	ends[streamOut].Close()

@@ -31,6 +31,7 @@ type fakeSource struct {
 	beats    []sluice.Heartbeat
 	logs     map[int64][]byte
 	appends  []sluice.LogChunk
+	streams  map[int64][]byte
 	reports  map[int64]sluice.Report
 	tries    int // calls of Report
 	orders   []sluice.Order
@@ -44,7 +45,7 @@ type fakeSource struct {
 }
 
 func newFakeSource() *fakeSource {
-	return &fakeSource{logs: map[int64][]byte{}, reports: map[int64]sluice.Report{}, change: make(chan struct{}), keepLogs: true}
+	return &fakeSource{logs: map[int64][]byte{}, streams: map[int64][]byte{}, reports: map[int64]sluice.Report{}, change: make(chan struct{}), keepLogs: true}
 }
 
 // changed is to be called with the mutex held.
@@ -188,6 +189,14 @@ func (f *fakeSource) AppendLog(_ context.Context, c sluice.LogChunk) error {
 		if err := f.onAppend(c); err != nil {
 			return err
 		}
+	}
+	if c.Stream {
+		if have := int64(len(f.streams[c.Execution])); c.Offset != have {
+			return sluice.Errorf(sluice.CodeInvalid, "stream offset %d instead of %d", c.Offset, have)
+		}
+		f.streams[c.Execution] = append(f.streams[c.Execution], c.Text...)
+		f.changed()
+		return nil
 	}
 	if have := int64(len(f.logs[c.Execution])); f.keepLogs && c.Offset != have {
 		return sluice.Errorf(sluice.CodeInvalid, "offset %d instead of %d", c.Offset, have)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"sluice"
 )
@@ -30,6 +31,7 @@ type logSink func(ctx context.Context, execution, offset int64, text []byte) err
 type jobLog struct {
 	execution int64
 	send      logSink
+	mark      string // written where the log is cut
 
 	mu       sync.Mutex
 	onRoom   func()
@@ -47,7 +49,14 @@ type jobLog struct {
 }
 
 func newJobLog(execution int64, send logSink) *jobLog {
-	return &jobLog{execution: execution, send: send, room: sluice.MaxLogBytes - int64(len(cutMark()))}
+	mark := cutMark()
+	return &jobLog{execution: execution, send: send, mark: mark, room: sluice.MaxLogBytes - int64(len(mark))}
+}
+
+// newResultStream makes the result stream of an execution, which goes the way
+// of a log.
+func newResultStream(execution int64, send logSink) *jobLog {
+	return &jobLog{execution: execution, send: send, room: sluice.MaxStreamBytes}
 }
 
 func cutMark() string {
@@ -68,7 +77,7 @@ func (l *jobLog) write(ctx context.Context, p []byte, now time.Time) bool {
 	case l.cut || l.lost || len(p) == 0:
 		return true
 	case int64(len(p)) > l.room:
-		p = append(p[:l.room:l.room], cutMark()...)
+		p = append(p[:l.room:l.room], l.mark...)
 		l.cut = true
 	default:
 		l.room -= int64(len(p))
@@ -139,7 +148,7 @@ func (l *jobLog) flush(ctx context.Context) {
 	retry := newBackoff(50*time.Millisecond, 2*time.Second)
 	for {
 		l.mu.Lock()
-		n := min(len(l.buf), logChunk)
+		n := wholeRunes(l.buf, logChunk)
 		if n == 0 || l.lost || ctx.Err() != nil {
 			l.flushing = false
 			if l.drained != nil {
@@ -160,6 +169,27 @@ func (l *jobLog) flush(ctx context.Context) {
 			retry.reset()
 		}
 	}
+}
+
+// wholeRunes returns how many of the first most bytes to send: all, or a few
+// less so that no character is cut in two.
+func wholeRunes(p []byte, most int) int {
+	if len(p) <= most {
+		return len(p)
+	}
+	for n := most; n > most-utf8.UTFMax; n-- {
+		if utf8.RuneStart(p[n]) {
+			return n
+		}
+	}
+	return most
+}
+
+// used reports whether anything was written.
+func (l *jobLog) used() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.offset > 0 || len(l.buf) > 0 || l.lost
 }
 
 // settle books what became of the first n bytes of the buffer.

@@ -201,6 +201,7 @@ func (w *Worker) look(now time.Time, boot time.Duration) bool {
 			continue
 		}
 		h.log.flushOlder(w.life, now)
+		h.stream.flushOlder(w.life, now)
 		switch {
 		case boot >= w.lease:
 			w.stopOne(h, Stop{Name: FailureLease, Reason: "The worker could not reach the server for too long, and the job was ended."})

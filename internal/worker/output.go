@@ -55,11 +55,14 @@ type output struct {
 	ctx     context.Context
 	fds     [streams]int
 	log     *jobLog
+	stream  *jobLog // the result stream
+	lines   streamLines
 	last    lastLine // of standard output
-	waiting []int    // streams that became ready and were not read yet, in order
-	stalled bool     // the log has no room
-	wide    bool     // the pipes were made larger: read until empty
-	queued  bool     // a call of advance is on its way
+	masks   [streams]masker
+	waiting []int // streams that became ready and were not read yet, in order
+	stalled bool  // the log has no room
+	wide    bool  // the pipes were made larger: read until empty
+	queued  bool  // a call of advance is on its way
 	closed  bool
 }
 
@@ -90,8 +93,8 @@ func newOutputReader() (*outputReader, error) {
 
 // open makes the pipes of a program and returns their write ends, which are to
 // be closed when the program has them.
-func (r *outputReader) open(ctx context.Context, log *jobLog) (*output, [streams]*os.File, error) {
-	o := &output{ctx: ctx, log: log}
+func (r *outputReader) open(ctx context.Context, h *held) (*output, [streams]*os.File, error) {
+	o := &output{ctx: ctx, log: h.log, stream: h.stream, masks: [streams]masker{{set: h.secrets}, {set: h.secrets}}}
 	var ends [streams]*os.File
 	for s := range streams {
 		var p [2]int
@@ -147,6 +150,7 @@ func (r *outputReader) finish(o *output) {
 			_ = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 			_ = unix.Close(fd)
 		}
+		o.flush()
 		close(done)
 	}
 	r.do(try)
@@ -242,7 +246,7 @@ func (r *outputReader) read(o *output, s int) bool {
 		}
 	}
 	for range 16 {
-		if !o.log.write(o.ctx, nil, time.Time{}) {
+		if !o.log.write(o.ctx, nil, time.Time{}) || !o.stream.write(o.ctx, nil, time.Time{}) {
 			o.stalled = true
 			return true
 		}
@@ -250,13 +254,44 @@ func (r *outputReader) read(o *output, s int) bool {
 		if n <= 0 || err != nil {
 			return false
 		}
-		if s == streamOut {
-			o.last.feed(r.buf[:n])
-		}
-		o.log.write(o.ctx, r.buf[:n], time.Now())
+		o.take(s, r.buf[:n])
 		if !o.wide {
 			return false
 		}
 	}
 	return true
+}
+
+// take sends what a stream brought where it belongs. There is room for it.
+func (o *output) take(s int, p []byte) {
+	if s == streamOut {
+		log, stream := o.lines.feed(p)
+		o.out(log, stream)
+		return
+	}
+	o.write(o.masks[s].feed(p))
+}
+
+func (o *output) out(log, stream []byte) {
+	if len(stream) > 0 {
+		o.stream.write(o.ctx, stream, time.Now())
+	}
+	if len(log) > 0 {
+		o.last.feed(log)
+		o.write(o.masks[streamOut].feed(log))
+	}
+}
+
+func (o *output) write(p []byte) {
+	if len(p) > 0 {
+		o.log.write(o.ctx, p, time.Now())
+	}
+}
+
+// flush sends what was held back, at the end of the output.
+func (o *output) flush() {
+	o.out(o.lines.flush())
+	for s := range o.masks {
+		o.write(o.masks[s].flush())
+	}
 }

@@ -109,6 +109,7 @@ func (w *Worker) hold(a sluice.Assignment) *held {
 	h.ctx, h.cancel = context.WithCancelCause(w.life)
 	h.log = newJobLog(a.Execution, w.appendLog)
 	h.log.notifyRoom(func() { nudge(h.room) })
+	h.stream = newResultStream(a.Execution, w.appendStream)
 	timeout := a.Timeout
 	if timeout <= 0 {
 		timeout = w.cfg.DefaultTimeout
@@ -119,11 +120,19 @@ func (w *Worker) hold(a sluice.Assignment) *held {
 }
 
 func (w *Worker) appendLog(ctx context.Context, execution, offset int64, text []byte) error {
+	return w.appendText(ctx, sluice.LogChunk{Execution: execution, Worker: w.cfg.Name, Offset: offset, Text: text})
+}
+
+func (w *Worker) appendStream(ctx context.Context, execution, offset int64, text []byte) error {
+	return w.appendText(ctx, sluice.LogChunk{Execution: execution, Worker: w.cfg.Name, Offset: offset, Text: text, Stream: true})
+}
+
+func (w *Worker) appendText(ctx context.Context, c sluice.LogChunk) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	err := w.cfg.Source.AppendLog(ctx, sluice.LogChunk{Execution: execution, Worker: w.cfg.Name, Offset: offset, Text: text})
+	err := w.cfg.Source.AppendLog(ctx, c)
 	if isConflict(err) {
-		w.forget(execution, "the server no longer knows this execution as this worker's")
+		w.forget(c.Execution, "the server no longer knows this execution as this worker's")
 	}
 	return err
 }
@@ -131,11 +140,12 @@ func (w *Worker) appendLog(ctx context.Context, execution, offset int64, text []
 // runOne runs one execution to its end.
 func (w *Worker) runOne(h *held) {
 	var o Outcome
+	h.secrets = newSecretSet(h.Secrets)
 	executor := w.cfg.Executors[h.Language]
 	if executor == nil {
 		o = failed(FailureUnsupported, "This worker cannot run the language %q; it can run %v.", h.Language, w.languages)
 	} else {
-		o = w.guard(executor, h)
+		o = h.secrets.outcome(w.guard(executor, h))
 	}
 	h.cancel(nil)
 	w.mu.Lock()
@@ -151,6 +161,7 @@ func (w *Worker) runOne(h *held) {
 	if !forget {
 		grace, cancel := context.WithTimeout(w.life, logGrace)
 		h.log.finish(grace, w.life)
+		h.stream.finish(grace, w.life)
 		cancel()
 	}
 
@@ -194,7 +205,7 @@ func (w *Worker) freePlace() {
 func (w *Worker) guard(e Executor, h *held) (o Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			w.log.Error("an executor panicked", "job", h.JobID, "panic", p)
+			w.log.Error("an executor panicked", "job", h.JobID, "panic", h.secrets.whole(fmt.Sprint(p)))
 			o = failed(FailureWorker, "The worker had an internal error; its log has the details.")
 		}
 	}()
@@ -213,7 +224,7 @@ func (w *Worker) reportOf(h *held, o Outcome) sluice.Report {
 	}
 	r := sluice.Report{
 		Execution: h.Execution, Worker: w.cfg.Name, Success: o.Failure == nil,
-		Result: o.Result, Launched: h.launched, MemPeakKB: o.MemPeakKB,
+		Result: o.Result, Launched: h.launched, MemPeakKB: o.MemPeakKB, Streamed: h.stream.used(),
 		Lost: o.Failure != nil && (o.Failure.Name == FailureLease || o.Failure.Name == FailureShutdown),
 	}
 	switch {

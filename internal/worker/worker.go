@@ -148,11 +148,13 @@ type Worker struct {
 // its end. All but the first group is guarded by the worker's mutex.
 type held struct {
 	sluice.Assignment
-	log    *jobLog
-	room   chan struct{} // the log's buffer has room again
-	hurry  chan struct{} // closed: no grace any more
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	log     *jobLog
+	stream  *jobLog
+	secrets *secretSet
+	room    chan struct{} // the log's buffer has room again
+	hurry   chan struct{} // closed: no grace any more
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
 
 	dir        string // of the job, while it runs; "" if it has none
 	deadline   time.Time
