@@ -24,8 +24,8 @@ const tagDependency = "dependency"
 // be made.
 const maxLockLog = 64 << 10
 
-// needsLock reports whether a language has packages that a lock names.
-func needsLock(language string) bool {
+// NeedsLock reports whether a language has packages that a lock names.
+func NeedsLock(language string) bool {
 	switch language {
 	case "python3", "bun", "deno", "nativets", "go":
 		return true
@@ -36,7 +36,7 @@ func needsLock(language string) bool {
 // askDependencies pushes the job that finds the lock of a version just saved,
 // if it was pushed without one. An empty lock is one: nothing is needed.
 func (e *Engine) askDependencies(tx store.Tx, row *store.Script, body *ScriptBody, email string) error {
-	if !needsLock(row.Language) || body.Lock != nil {
+	if !NeedsLock(row.Language) || body.Lock != nil {
 		return nil
 	}
 	id, err := uuid.NewV7()
@@ -134,7 +134,7 @@ func (u *unit) lockOf(c *compiled) (*string, error) {
 	switch {
 	case c.body.Lock != nil:
 		return c.body.Lock, nil
-	case !needsLock(c.row.Language):
+	case !NeedsLock(c.row.Language):
 		return nil, nil
 	}
 	if lock := c.made.Load(); lock != nil {

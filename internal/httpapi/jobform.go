@@ -46,6 +46,7 @@ type jobJSON struct {
 	PermissionedAs string       `json:"permissioned_as"`
 	Email          string       `json:"email"`
 	IsFlowStep     bool         `json:"is_flow_step"`
+	Preprocessed   *bool        `json:"preprocessed,omitempty" doc:"True: a preprocessor has made the arguments; false: it is to"`
 	VisibleToOwner bool         `json:"visible_to_owner"`
 	Tag            string       `json:"tag"`
 	Priority       int          `json:"priority,omitempty"`
@@ -68,6 +69,10 @@ func jobForm(j *sluice.Job) jobJSON {
 		PermissionedAs: "u/" + j.CreatedBy, Email: j.Email, VisibleToOwner: true,
 		Tag: j.Tag, Priority: j.Priority, Worker: j.Worker,
 		Labels: j.Labels, Progress: j.Progress,
+	}
+	if j.Phase != sluice.PhaseNone {
+		made := j.Phase == sluice.PhasePreprocessed
+		f.Preprocessed = &made
 	}
 	if j.State != sluice.StateCompleted {
 		running := j.State == sluice.StateRunning

@@ -147,7 +147,7 @@ func kindsOf(s string) []sluice.Kind {
 	names, negated := strings.CutPrefix(s, "!")
 	asked := splitList(names)
 	out := []sluice.Kind{}
-	for _, k := range []sluice.Kind{sluice.KindScript, sluice.KindPreview} {
+	for _, k := range []sluice.Kind{sluice.KindScript, sluice.KindPreview, sluice.KindDependencies} {
 		if slices.Contains(asked, string(k)) != negated {
 			out = append(out, k)
 		}

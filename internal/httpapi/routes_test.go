@@ -254,6 +254,12 @@ var routeTable = []struct {
 	{"POST /api/w/{workspace}/jobs/queue/cancel_selection", "/api/w/main/jobs/queue/cancel_selection?force_cancel=false", `["ENDED","UNKNOWN"]`, 200, jsonMime, []string{`/^\[\]$/`}},
 	{"POST /api/w/{workspace}/jobs/queue/cancel_selection", "/api/w/main/jobs/queue/cancel_selection", `["x"]`, 400, textMime, []string{"[0]: must be a UUID"}},
 	{"POST /api/concurrency_groups/cancel/{key...}", "/api/concurrency_groups/cancel/k/1", `{"running":true}`, 200, jsonMime, []string{`/^\{"canceled":\d+\}$/`}},
+
+	{"POST /api/w/{workspace}/jobs/run/dependencies_async", "/api/w/main/jobs/run/dependencies_async", askLock, 201, textMime, []string{"/" + uuidRE + "/"}},
+	{"POST /api/w/{workspace}/jobs/run/dependencies_async", "/api/w/nowhere/jobs/run/dependencies_async", askLock, 404, textMime, []string{"nowhere"}},
+	{"POST /api/w/{workspace}/jobs/run/dependencies", "/api/w/main/jobs/run/dependencies?timeout_s=0", askLock, 504, jsonMime, []string{`"job_id":`, `"reason":"behind"`}},
+	{"GET /api/w/{workspace}/scripts/deployment_status/h/{hash}", "/api/w/main/scripts/deployment_status/h/HASH", "", 200, jsonMime, []string{`{"lock":"","lock_error_logs":null}`}},
+	{"GET /api/w/{workspace}/scripts/deployment_status/h/{hash}", "/api/w/main/scripts/deployment_status/h/0000000000000000", "", 404, textMime, []string{"no script"}},
 }
 
 func TestRoutes(t *testing.T) {

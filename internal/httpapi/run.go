@@ -170,6 +170,7 @@ func (a *API) addRuns() {
 		}, created)
 	addText(a, "POST /api/w/{workspace}/jobs/run/preview", "runScriptPreview", "Push a job that runs code which is not saved; answers with its id", a.runPreview, created)
 	a.addBulk()
+	a.addDependencies()
 
 	anything := &huma.Schema{Description: "The result. With status 500 {\"error\": {…}} of a failed job; with status 504 {\"error\", \"job_id\", \"wait\"}: the job goes on. " +
 		"A result with windmill_status_code, windmill_headers or windmill_content_type sets those, and its field result is the body."}
@@ -194,8 +195,10 @@ func (a *API) addRuns() {
 func (t *RunTarget) job() engine.NewJob { return engine.NewJob{Workspace: t.Workspace, Path: t.Path} }
 
 func (h *RunHash) job() engine.NewJob {
-	return engine.NewJob{Workspace: h.Workspace, Hash: strings.ToLower(h.Hash)}
+	return engine.NewJob{Workspace: h.Workspace, Hash: h.hash()}
 }
+
+func (h *RunHash) hash() string { return strings.ToLower(h.Hash) }
 
 // pushCall pushes a job with the arguments of a call.
 func (a *API) pushCall(ctx context.Context, n engine.NewJob, cp *CallParams, body []byte, p *RunParams) (string, error) {
@@ -203,12 +206,13 @@ func (a *API) pushCall(ctx context.Context, n engine.NewJob, cp *CallParams, bod
 	if err != nil {
 		return "", err
 	}
+	n.Event = cp.event(body, args)
 	return a.push(ctx, n, args, p)
 }
 
 // push pushes one job and returns its id.
 func (a *API) push(ctx context.Context, n engine.NewJob, args *jsonObject, p *RunParams) (string, error) {
-	if n.Path != "" || n.Hash == "" && n.Preview == nil {
+	if n.Path != "" || n.Hash == "" && n.Preview == nil && n.Dependencies == nil {
 		if err := checkPath(n.Path); err != nil {
 			return "", err
 		}
@@ -310,16 +314,21 @@ func (a *API) runResult(ctx context.Context, n engine.NewJob, cp *CallParams, bo
 	if err != nil {
 		return nil, err
 	}
+	return a.awaitResult(ctx, n.Workspace, id, rp)
+}
+
+// awaitResult waits for the end of a job. It returns what writes the answer.
+func (a *API) awaitResult(ctx context.Context, workspace, id string, rp *ResultParams) (func(huma.Context), error) {
 	hold := defaultResultWait
 	if rp.TimeoutS.Set {
 		hold = seconds(int64(rp.TimeoutS.Value))
 	}
-	v, err := a.awaitEnd(ctx, n.Workspace, id, hold)
+	v, err := a.awaitEnd(ctx, workspace, id, hold)
 	if err != nil {
 		return nil, err
 	}
 	if v == nil {
-		return a.late(ctx, n.Workspace, id)
+		return a.late(ctx, workspace, id)
 	}
 	status := http.StatusOK
 	if v.Outcome != sluice.OutcomeSuccess {

@@ -64,6 +64,7 @@ type scriptKnown struct {
 	Starred             bool           `json:"starred"`
 	HasPreprocessor     bool           `json:"has_preprocessor"`
 	WSErrorHandlerMuted bool           `json:"ws_error_handler_muted"`
+	LockErrorLogs       string         `json:"lock_error_logs,omitempty" doc:"Why the lock could not be made"`
 }
 
 // requestOnly are fields of a push that say how to save, not what.
@@ -76,7 +77,7 @@ var requestOnly = []string{
 // clients that compare take null for a difference.
 func scriptForm(s *store.Script, withContent bool) (scriptJSON, error) {
 	f := scriptJSON{
-		"summary": "", "description": "", "lock": "", "kind": "script", "is_template": false, "extra_perms": map[string]any{},
+		"summary": "", "description": "", "kind": "script", "is_template": false, "extra_perms": map[string]any{},
 		"starred": false, "has_preprocessor": false, "ws_error_handler_muted": false,
 	}
 	var pushed map[string]json.RawMessage
@@ -93,6 +94,7 @@ func scriptForm(s *store.Script, withContent bool) (scriptJSON, error) {
 	for _, name := range requestOnly {
 		delete(f, name)
 	}
+	showLock(f, s)
 	f["workspace_id"], f["hash"], f["path"] = s.Workspace, s.Hash, s.Path
 	f["content"], f["language"] = s.Content, s.Language
 	f["created_by"], f["created_at"] = s.CreatedBy, s.CreatedAt.UTC()
@@ -179,7 +181,7 @@ func (a *API) createScript(ctx context.Context, in *createScriptIn) (string, err
 		return "", err
 	}
 	return a.e.SaveScript(ctx, in.Workspace, engine.NewScript{
-		Body: in.Body.Raw, CreatedBy: callerOf(ctx).Username,
+		Body: in.Body.Raw, CreatedBy: callerOf(ctx).Username, Email: callerOf(ctx).Email,
 		ApplyToWaiting: doc.ApplyLimitsToWaiting, SkipIfNoop: in.SkipIfNoop,
 	})
 }

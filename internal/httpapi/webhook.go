@@ -44,6 +44,9 @@ type CallParams struct {
 	Raw           bool   `query:"raw" doc:"The body as text becomes the argument raw_string, too"`
 	WrapBody      bool   `query:"wrap_body" doc:"The body becomes the argument body, even if it is an object"`
 
+	SkipPreprocessor bool `query:"skip_preprocessor" doc:"The arguments are for main, even if the script has a preprocessor"`
+
+	call        huma.Context
 	contentType string
 	headers     map[string]string
 	query       url.Values
@@ -51,6 +54,7 @@ type CallParams struct {
 
 // Resolve picks what the call wants to be included.
 func (p *CallParams) Resolve(hc huma.Context) []error {
+	p.call = hc
 	p.contentType, p.headers = contentTypeOf(hc.Context()), map[string]string{}
 	u := hc.URL()
 	p.query = u.Query()
