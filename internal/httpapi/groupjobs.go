@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"sluice"
-	"sluice/internal/store"
 )
 
 const mostRows = 10_000
@@ -27,7 +26,7 @@ type extendedJSON struct {
 func (a *API) listGroupJobs(ctx context.Context, in *extendedIn) (extendedJSON, error) {
 	out := extendedJSON{Jobs: []jobJSON{}, Obscured: []obscuredJSON{}}
 	f, none, err := in.selected(in.Workspace)
-	if err != nil || none {
+	if err != nil {
 		return out, err
 	}
 	c, home := callerOf(ctx), in.Workspace
@@ -41,7 +40,10 @@ func (a *API) listGroupJobs(ctx context.Context, in *extendedIn) (extendedJSON, 
 	if out.Omitted {
 		f.Workspace = home // nothing can be inferred from filtering what is hidden
 	}
-	jobs, err := a.e.Jobs(ctx, f)
+	if none {
+		return out, nil
+	}
+	jobs, err := a.e.Search(ctx, f)
 	for _, j := range jobs {
 		out.add(j, c)
 	}
@@ -58,18 +60,3 @@ func (e *extendedJSON) add(j *sluice.Job, c caller) {
 
 // Key reports whether a group is asked for.
 func (in *KeyFilter) Key() bool { return in.key != nil }
-
-// filtered reports whether the query selects by more than the state of jobs.
-func (q *JobQuery) filtered() bool {
-	f, _, err := q.selected("")
-	if err != nil {
-		return true
-	}
-	return f.PathExact != "" || f.PathStart != "" || f.Hash != "" || f.Tag != "" || f.CreatedBy != "" || f.NoParent ||
-		f.ParentJob != "" || f.Worker != "" || f.Kinds != nil || f.Outcomes != nil || anyInstant(f)
-}
-
-func anyInstant(f store.JobFilter) bool {
-	return !f.CreatedAfter.IsZero() || !f.CreatedBefore.IsZero() || !f.StartedAfter.IsZero() || !f.StartedBefore.IsZero() ||
-		!f.CompletedAfter.IsZero() || !f.CompletedBefore.IsZero()
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"sluice"
+	"sluice/internal/engine"
 	"sluice/internal/store"
 )
 
@@ -42,7 +43,7 @@ func (p Paging) skipsFirst() bool { return p.Page > 1 }
 type JobQuery struct {
 	Paging
 	AllWorkspaces          bool           `query:"all_workspaces" doc:"In the workspace admins: jobs of all workspaces"`
-	CreatedBy              string         `query:"created_by"`
+	CreatedBy              string         `query:"created_by" doc:"A list: a,b means one of them, !a,b none of them; so do path, hash, worker, tag and label"`
 	ParentJob              string         `query:"parent_job"`
 	PathExact              string         `query:"script_path_exact"`
 	PathStart              string         `query:"script_path_start"`
@@ -50,10 +51,14 @@ type JobQuery struct {
 	Worker                 string         `query:"worker"`
 	Tag                    string         `query:"tag"`
 	Label                  string         `query:"label"`
+	Broad                  string         `query:"broad_filter" maxLength:"255" doc:"A part of path, tag, creator or worker"`
+	AllowWildcards         bool           `query:"allow_wildcards" doc:"In lists, * stands for any text"`
+	Args                   string         `query:"args" doc:"JSON that the arguments contain"`
+	Result                 string         `query:"result" doc:"JSON that the result contains"`
 	JobKinds               string         `query:"job_kinds" doc:"Separated by commas; a leading ! means all others"`
 	Running                optional[bool] `query:"running"`
 	Success                optional[bool] `query:"success"`
-	HasNullParent          bool           `query:"has_null_parent"`
+	HasNullParent          optional[bool] `query:"has_null_parent"`
 	ScheduledForBeforeNow  bool           `query:"scheduled_for_before_now"`
 	CreatedBefore          time.Time      `query:"created_before"`
 	CreatedAfter           time.Time      `query:"created_after"`
@@ -67,35 +72,34 @@ type JobQuery struct {
 	CompletedAfter         time.Time      `query:"completed_after"`
 	OrderDesc              optional[bool] `query:"order_desc" doc:"Newest first; true if left out"`
 	// What no job has yet: a filter that asks for it finds nothing.
-	SchedulePath string `query:"schedule_path"`
-	TriggerKind  string `query:"trigger_kind"`
-	Suspended    bool   `query:"suspended"`
-	IsFlowStep   bool   `query:"is_flow_step"`
-	IsSkipped    bool   `query:"is_skipped"`
-	// What cannot be searched yet.
-	Args   string `query:"args"`
-	Result string `query:"result"`
+	SchedulePath  string `query:"schedule_path"`
+	TriggerKind   string `query:"trigger_kind"`
+	Suspended     bool   `query:"suspended"`
+	IsFlowStep    bool   `query:"is_flow_step"`
+	IsSkipped     bool   `query:"is_skipped"`
+	IsNotSchedule bool   `query:"is_not_schedule" doc:"No job comes from a schedule yet"`
 }
 
 // selected makes a filter. none means that no job can match.
-func (q *JobQuery) selected(workspace string) (f store.JobFilter, none bool, err error) {
+func (q *JobQuery) selected(workspace string) (f engine.Search, none bool, err error) {
 	switch {
-	case q.AllWorkspaces && workspace != adminsID:
+	case q.AllWorkspaces && workspace != adminsID && workspace != "":
 		return f, false, sluice.Invalid("all_workspaces", "ask it in the workspace %q", adminsID)
-	case q.Args != "":
-		return f, false, sluice.Invalid("args", "jobs cannot be searched by their arguments yet")
-	case q.Result != "":
-		return f, false, sluice.Invalid("result", "jobs cannot be searched by their results yet")
 	case q.Success.Set && q.Running.Set && q.Running.Value:
 		return f, false, sluice.Invalid("success", "a job that runs has neither succeeded nor failed; leave success or running out")
 	}
-	f = store.JobFilter{
-		Workspace: workspace, PathExact: q.PathExact, PathStart: q.PathStart, Hash: strings.ToLower(q.Hash), Tag: q.Tag, Label: q.Label,
-		CreatedBy: q.CreatedBy, NoParent: q.HasNullParent, Worker: q.Worker,
+	f.JobFilter = store.JobFilter{
+		Workspace: workspace, NoParent: q.HasNullParent.Set && q.HasNullParent.Value, HasParent: q.HasNullParent.Set && !q.HasNullParent.Value,
 		CreatedAfter: latest(q.CreatedAfter, q.CreatedAfterQueue, q.CreatedOrStartedAfter), CreatedBefore: earliest(q.CreatedBefore, q.CreatedBeforeQueue, q.CreatedOrStartedBefore),
 		StartedAfter: q.StartedAfter, StartedBefore: q.StartedBefore,
 		CompletedAfter: q.CompletedAfter, CompletedBefore: q.CompletedBefore,
 		OldestFirst: q.OrderDesc.Set && !q.OrderDesc.Value,
+	}
+	if err := q.among(&f.JobFilter); err != nil {
+		return f, false, err
+	}
+	if err := q.contains(&f); err != nil {
+		return f, false, err
 	}
 	if q.AllWorkspaces {
 		f.Workspace = ""
@@ -105,7 +109,7 @@ func (q *JobQuery) selected(workspace string) (f store.JobFilter, none bool, err
 			return f, false, err
 		}
 	}
-	none = q.SchedulePath != "" || q.TriggerKind != "" || q.Suspended || q.IsFlowStep || q.IsSkipped
+	none = q.nobody()
 	f.States = q.states()
 	if f.Kinds = kindsOf(q.JobKinds); f.Kinds != nil && len(f.Kinds) == 0 || len(f.States) == 0 {
 		none = true
@@ -174,7 +178,7 @@ func earliest(ts ...time.Time) (t time.Time) {
 }
 
 // within keeps the states of a filter that are in those given.
-func within(f *store.JobFilter, states ...sluice.State) (none bool) {
+func within(f *engine.Search, states ...sluice.State) (none bool) {
 	f.States = slices.DeleteFunc(f.States, func(s sluice.State) bool { return !slices.Contains(states, s) })
 	return len(f.States) == 0
 }
@@ -225,7 +229,7 @@ func (a *API) addLists() {
 			if err != nil || none || within(&f, states...) {
 				return queueCountJSON{}, err
 			}
-			n, err := a.e.CountJobs(ctx, f)
+			n, err := a.e.SearchCount(ctx, f)
 			return queueCountJSON{DatabaseLength: n}, err
 		}, inAdmins)
 	}
@@ -266,7 +270,7 @@ func (a *API) countByTag(ctx context.Context, in *countByTagIn) ([]tagCountJSON,
 
 // writeJobs returns what writes a list of jobs, reading it piece by piece, so
 // that a long list takes no more memory than a short one.
-func (a *API) writeJobs(ctx context.Context, f store.JobFilter, none bool, p Paging, usual int, form func(*sluice.Job) any) (func(huma.Context), error) {
+func (a *API) writeJobs(ctx context.Context, f engine.Search, none bool, p Paging, usual int, form func(*sluice.Job) any) (func(huma.Context), error) {
 	var left int
 	f.Offset, left = p.window(usual, mostPerPage)
 	next := func() ([]*sluice.Job, error) {
@@ -274,7 +278,7 @@ func (a *API) writeJobs(ctx context.Context, f store.JobFilter, none bool, p Pag
 		if none || f.Limit == 0 {
 			return nil, nil
 		}
-		jobs, err := a.e.Jobs(ctx, f)
+		jobs, err := a.e.Search(ctx, f)
 		left -= len(jobs)
 		none = len(jobs) < f.Limit
 		if len(jobs) > 0 {

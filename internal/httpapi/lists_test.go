@@ -104,11 +104,43 @@ func TestJobFilters(t *testing.T) {
 		"schedule_path=x":                    "",
 		"suspended=true":                     "",
 		"has_null_parent=true":               "ENDED FAILED RUNNING WAITING",
-		"parent_job=ENDED":                   "",
-		"scheduled_for_before_now=true":      "ENDED FAILED RUNNING WAITING",
-		"unknown_parameter=1":                "ENDED FAILED RUNNING WAITING",
+		"has_null_parent=false":              "",
+		"is_flow_step=false":                 "ENDED FAILED RUNNING WAITING",
+		"schedule_path=!x":                   "ENDED FAILED RUNNING WAITING",
+		"trigger_kind=webhook":               "",
+		"trigger_kind=!schedule,http":        "ENDED FAILED RUNNING WAITING",
+		"is_not_schedule=true":               "ENDED FAILED RUNNING WAITING",
+		"tag=gpu,bash":                       "ENDED FAILED RUNNING WAITING",
+		"tag=!gpu,bash":                      "",
+		"tag=!gpu":                           "ENDED FAILED RUNNING WAITING",
+		"tag=ba*":                            "",
+		"tag=ba*&allow_wildcards=true":       "ENDED FAILED RUNNING WAITING",
+		"script_path_exact=!f/x/limited":     "ENDED FAILED",
+		"script_path_exact=f/x/limited,f/no": "RUNNING WAITING",
+		"script_path_exact=*/limited&allow_wildcards=true": "RUNNING WAITING",
+		"script_path_start=!f/x/h":                         "RUNNING WAITING",
+		"script_path_start=f/x/h,f/x/l":                    "ENDED FAILED RUNNING WAITING",
+		"created_by=!admin":                                "",
+		"worker=!w2":                                       "ENDED FAILED RUNNING WAITING",
+		"script_hash=!hash":                                "RUNNING WAITING",
+		"job_kinds=!preview,flow":                          "ENDED FAILED RUNNING WAITING",
+		"label=x":                                          "",
+		"label=!x":                                         "ENDED FAILED RUNNING WAITING",
+		"broad_filter=LIMIT":                               "RUNNING WAITING",
+		`args={"name":"you"}`:                              "ENDED",
+		`args={"n":12345678901234567890}`:                  "WAITING",
+		`args={"n":12345678901234567891}`:                  "",
+		`args={}`:                                          "ENDED FAILED RUNNING WAITING",
+		`result={"error":{"name":"ExecutionErr"}}`:         "FAILED",
+		`result={"said":"hi"}&args={"name":"you"}`:         "ENDED",
+		`result={"said":"hi"}&args={"name":"x"}`:           "",
+		"created_after_queue=" + future:                    "",
+		"created_before_queue=" + future:                   "ENDED FAILED RUNNING WAITING",
+		"parent_job=ENDED":                                 "",
+		"scheduled_for_before_now=true":                    "ENDED FAILED RUNNING WAITING",
+		"unknown_parameter=1":                              "ENDED FAILED RUNNING WAITING",
 	} {
-		body := s.ok(200, "GET", "/api/w/main/jobs/list?"+s.names.Replace(query), "")
+		body := s.ok(200, "GET", "/api/w/main/jobs/list?"+escapeQuery(strings.ReplaceAll(s.names.Replace(query), "!hash", "!"+s.names.Replace("HASH"))), "")
 		var got []string
 		for _, name := range []string{"ENDED", "FAILED", "RUNNING", "WAITING"} {
 			if strings.Contains(body, `"id":"`+s.names.Replace(name)+`"`) {
@@ -119,12 +151,35 @@ func TestJobFilters(t *testing.T) {
 			t.Errorf("%q: %v, want %s", query, got, want)
 		}
 	}
-	for _, query := range []string{"parent_job=x", "page=-1", "running=maybe", "created_after=now", "per_page=1000000", "result=%7B%7D"} {
-		got := s.do("GET", "/api/w/main/jobs/list?"+query, "")
+	for _, query := range []string{"parent_job=x", "page=-1", "running=maybe", "created_after=now", "per_page=1000000", "args=[]", "args={", "result={\"a\":1,\"a\":2}", "tag=,", "tag=!", "worker=" + strings.Repeat("x,", 101)} {
+		got := s.do("GET", "/api/w/main/jobs/list?"+escapeQuery(query), "")
 		field, _, _ := strings.Cut(query, "=")
 		if got.status != 400 || !strings.HasPrefix(got.body, field+": ") {
 			t.Errorf("%q: %d %s", query, got.status, got.body)
 		}
+	}
+}
+
+// escapeQuery escapes what JSON holds and a query may not.
+func escapeQuery(q string) string {
+	return strings.NewReplacer("{", "%7B", "}", "%7D", `"`, "%22", "[", "%5B", "]", "%5D").Replace(q)
+}
+
+// TestSearchIsBounded: a search without an index looks at so many jobs and no more.
+func TestSearchIsBounded(t *testing.T) {
+	r := newRig(t)
+	r.script("f/a", "")
+	jobs := strings.TrimSuffix(strings.Repeat(`{"path":"f/a"},`, 10_000), ",")
+	for range 2 {
+		r.ok(201, "POST", "/api/w/main/jobs/run/bulk", `{"jobs":[`+jobs+`]}`)
+	}
+	r.run("f/a", "")
+	got := r.do("GET", "/api/w/main/jobs/list?args=%7B%22a%22:1%7D", "")
+	if got.status != 400 || !strings.Contains(got.body, "more than 20000 jobs") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if got := r.ok(200, "GET", "/api/w/main/jobs/list?args=%7B%7D&per_page=2", ""); strings.Count(got, `"id"`) != 2 {
+		t.Errorf("%s", got)
 	}
 }
 

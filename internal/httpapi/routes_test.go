@@ -212,7 +212,7 @@ var routeTable = []struct {
 	{"GET /api/w/{workspace}/jobs/list", "/api/w/main/jobs/list?success=false", "", 200, jsonMime, []string{"FAILED", "!ENDED", "!RUNNING"}},
 	{"GET /api/w/{workspace}/jobs/list", "/api/w/main/jobs/list?running=true", "", 200, jsonMime, []string{"RUNNING", "!WAITING", "!ENDED"}},
 	{"GET /api/w/{workspace}/jobs/list", "/api/w/main/jobs/list?success=true&running=true", "", 400, textMime, []string{"success: "}},
-	{"GET /api/w/{workspace}/jobs/list", "/api/w/main/jobs/list?args=%7B%7D", "", 400, textMime, []string{"args: "}},
+	{"GET /api/w/{workspace}/jobs/list", "/api/w/main/jobs/list?args=7", "", 400, textMime, []string{"args: "}},
 	{"GET /api/w/{workspace}/jobs/list", "/api/w/main/jobs/list?label=x", "", 200, jsonMime, []string{`/^\[\]$/`}},
 	{"GET /api/w/{workspace}/jobs/queue/list", "/api/w/admins/jobs/queue/list?per_page=100000&all_workspaces=true", "", 200, jsonMime, []string{"WAITING", "RUNNING", `!"id":"ENDED"`}},
 	{"GET /api/w/{workspace}/jobs/queue/list", "/api/w/main/jobs/queue/list?all_workspaces=false&script_path_exact=f/x/limited", "", 200, jsonMime, []string{"WAITING", "RUNNING"}},

@@ -189,6 +189,8 @@ type JobFilter struct {
 	CreatedBy       string
 	ParentJob       string
 	NoParent        bool
+	HasParent       bool
+	Among           []Among // each must hold
 	Key             *string
 	Label           string
 	Worker          string
@@ -203,6 +205,40 @@ type JobFilter struct {
 	AfterSeq        int64 // jobs that arrived after it, or before it unless OldestFirst; 0: from the end
 	Offset          int
 	Limit           int // 0: 1,000
+}
+
+// Field is a field of a job that a filter compares with a list.
+type Field int
+
+// The fields.
+const (
+	FieldPath Field = iota
+	FieldHash
+	FieldTag
+	FieldCreatedBy
+	FieldWorker
+	FieldLabel // jobs with one of the labels
+	FieldAny   // path, tag, creator or worker
+)
+
+// How a filter compares.
+type How int
+
+// The ways; case counts, but for HowPart.
+const (
+	HowExact   How = iota
+	HowStart       // the value begins the field
+	HowPattern     // * stands for any text
+	HowPart        // the value is a part of the field, whatever the case of ASCII
+)
+
+// Among selects jobs of which a field compares with one of some values, or
+// with none of them.
+type Among struct {
+	Field  Field
+	How    How
+	Values []string // at least one
+	Not    bool
 }
 
 // ScriptFilter selects the newest versions of scripts.

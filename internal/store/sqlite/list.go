@@ -92,6 +92,12 @@ func whereJobs(f *store.JobFilter) *where {
 	if f.NoParent {
 		w.add("job.parent IS NULL", func(*stmt) {})
 	}
+	if f.HasParent {
+		w.add("job.parent IS NOT NULL", func(*stmt) {})
+	}
+	for _, a := range f.Among {
+		w.among(a)
+	}
 	if k := f.Key; k != nil {
 		w.add("job.key_hash = ? AND job.key = ?", func(s *stmt) { s.int(keyHash(*k)).blob(*k) })
 	}
@@ -101,6 +107,47 @@ func whereJobs(f *store.JobFilter) *where {
 	whereInstants(w, f)
 	return w
 }
+
+var columnOf = map[store.Field]string{
+	store.FieldPath: "job.path", store.FieldHash: "job.hash", store.FieldTag: "job.tag", store.FieldCreatedBy: "job.created_by",
+	store.FieldWorker: "job.worker", store.FieldLabel: "label",
+	store.FieldAny: "job.path || char(10) || job.tag || char(10) || job.created_by || char(10) || job.worker",
+}
+
+// among selects rows by a list of values.
+func (w *where) among(a store.Among) {
+	column, times := columnOf[a.Field], 1
+	one := column + " = ?"
+	switch a.How {
+	case store.HowExact:
+	case store.HowStart:
+		one, times = "substr("+column+", 1, length(?)) = ?", 2
+	case store.HowPattern:
+		one = column + " GLOB ?"
+	case store.HowPart:
+		one = "instr(lower(" + column + "), lower(?)) > 0"
+	}
+	term := "(" + strings.TrimSuffix(strings.Repeat(one+" OR ", len(a.Values)), " OR ") + ")"
+	if a.Field == store.FieldLabel {
+		term = "job.seq IN (SELECT job_seq FROM label WHERE " + term + ")"
+	}
+	if a.Not {
+		term = "NOT " + term
+	}
+	w.add(term, func(s *stmt) {
+		for _, v := range a.Values {
+			if a.How == store.HowPattern {
+				v = globOf.Replace(v)
+			}
+			for range times {
+				s.str(v)
+			}
+		}
+	})
+}
+
+// globOf keeps * and escapes what else means something to GLOB.
+var globOf = strings.NewReplacer("[", "[[]", "?", "[?]")
 
 func whereInstants(w *where, f *store.JobFilter) {
 	w.instant("job.created_us >= ?", f.CreatedAfter)

@@ -227,6 +227,17 @@ func jobFilters(w *world) {
 		{CreatedBy: "bob"},
 		{ParentJob: parent},
 		{NoParent: true},
+		{HasParent: true},
+		{Among: []store.Among{{Field: store.FieldTag, Values: []string{"b", "none"}}}},
+		{Among: []store.Among{{Field: store.FieldPath, Values: []string{"f/a/x"}, Not: true}, {Field: store.FieldCreatedBy, Values: []string{"bob"}}}},
+		{Among: []store.Among{{Field: store.FieldPath, How: store.HowStart, Values: []string{"f/a/", "f/%"}}}},
+		{Among: []store.Among{{Field: store.FieldPath, How: store.HowPattern, Values: []string{"f/*/x"}}}},
+		{Among: []store.Among{{Field: store.FieldPath, How: store.HowPattern, Values: []string{"f/?/x", "[f]/a/*"}}}},
+		{Among: []store.Among{{Field: store.FieldWorker, Values: []string{"w2", ""}, Not: true}}},
+		{Among: []store.Among{{Field: store.FieldHash, Values: []string{jobs[0].Hash}}}},
+		{Among: []store.Among{{Field: store.FieldAny, How: store.HowPart, Values: []string{"BO"}}}},
+		{Among: []store.Among{{Field: store.FieldLabel, Values: []string{"nobody's"}}}, Workspace: "one"},
+		{Among: []store.Among{{Field: store.FieldLabel, Values: []string{"nobody's"}, Not: true}}, Workspace: "one"},
 		{Key: ptr("k")},
 		{Key: ptr("")},
 		{Key: ptr("nobody's")},
@@ -262,7 +273,7 @@ func selectJobs(jobs []*sluice.Job, f store.JobFilter) (list []*sluice.Job, coun
 			(f.Kinds == nil || slices.Contains(f.Kinds, j.Kind)) && (f.PathExact == "" || j.Path == f.PathExact) &&
 			strings.HasPrefix(j.Path, f.PathStart) && (f.Hash == "" || j.Hash == f.Hash) && (f.Tag == "" || j.Tag == f.Tag) &&
 			(f.CreatedBy == "" || j.CreatedBy == f.CreatedBy) && (f.ParentJob == "" || j.ParentJob == f.ParentJob) &&
-			(!f.NoParent || j.ParentJob == "") && (f.Key == nil || j.HasKey && j.Key == *f.Key) && (f.Worker == "" || j.Worker == f.Worker) &&
+			(!f.NoParent || j.ParentJob == "") && (!f.HasParent || j.ParentJob != "") && allAmong(j, f.Among) && (f.Key == nil || j.HasKey && j.Key == *f.Key) && (f.Worker == "" || j.Worker == f.Worker) &&
 			after(j.CreatedAt, f.CreatedAfter) && before(j.CreatedAt, f.CreatedBefore) && after(j.StartedAt, f.StartedAfter) &&
 			before(j.StartedAt, f.StartedBefore) && after(j.CompletedAt, f.CompletedAfter) && before(j.CompletedAt, f.CompletedBefore) &&
 			before(j.ScheduledFor, f.DueBefore) &&
@@ -279,6 +290,35 @@ func selectJobs(jobs []*sluice.Job, f store.JobFilter) (list []*sluice.Job, coun
 		list = list[:min(f.Limit, len(list))]
 	}
 	return list, count
+}
+
+// allAmong is what lists of values select, of jobs without labels.
+func allAmong(j *sluice.Job, list []store.Among) bool {
+	for _, a := range list {
+		one := map[store.Field]string{
+			store.FieldPath: j.Path, store.FieldHash: j.Hash, store.FieldTag: j.Tag, store.FieldCreatedBy: j.CreatedBy, store.FieldWorker: j.Worker,
+		}[a.Field]
+		if a.Field == store.FieldAny {
+			one = j.Path + "\n" + j.Tag + "\n" + j.CreatedBy + "\n" + j.Worker
+		}
+		matches := func(v string) bool {
+			switch a.How {
+			case store.HowStart:
+				return strings.HasPrefix(one, v)
+			case store.HowPattern:
+				begin, end, _ := strings.Cut(v, "*")
+				return len(one) >= len(begin)+len(end) && strings.HasPrefix(one, begin) && strings.HasSuffix(one, end)
+			case store.HowPart:
+				return strings.Contains(strings.ToLower(one), strings.ToLower(v))
+			case store.HowExact:
+			}
+			return one == v && a.Field != store.FieldLabel
+		}
+		if slices.ContainsFunc(a.Values, matches) == a.Not {
+			return false
+		}
+	}
+	return true
 }
 
 func jobPages(w *world) {
