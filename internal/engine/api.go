@@ -83,6 +83,7 @@ type ScriptBody struct {
 	Kind            string          `json:"kind"`
 	Tag             string          `json:"tag"`
 	ParentHash      string          `json:"parent_hash"`
+	AutoParent      bool            `json:"auto_parent"`
 	Priority        *int            `json:"priority"`
 	Timeout         *float64        `json:"timeout"`
 	N               json.RawMessage `json:"concurrent_limit"`

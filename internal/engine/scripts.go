@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,16 +59,35 @@ func (c *scriptCache) put(key string, v *compiled) {
 	c.m[key] = v
 }
 
+// clear forgets all.
+func (c *scriptCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.m = nil
+}
+
 func (e *Engine) compiledByHash(r store.Reader, workspace, hash string) (*compiled, error) {
-	key := workspace + "\n" + hash
-	if c := e.scripts.get(key); c != nil {
+	if c := e.scripts.get(workspace + "\n" + hash); c != nil {
 		return c, nil
 	}
 	row, err := r.ScriptByHash(workspace, hash)
 	if err != nil {
 		return nil, err
 	}
+	if row.Deleted {
+		return nil, store.ErrNotFound
+	}
 	return e.compile(row)
+}
+
+// freshByHash is compiledByHash for a push: whether a version is archived may
+// have changed since it was read.
+func (e *Engine) freshByHash(r store.Reader, workspace, hash string) (*compiled, error) {
+	row, err := r.ScriptByHash(workspace, hash)
+	if err != nil {
+		return nil, err
+	}
+	return e.freshen(row)
 }
 
 func (e *Engine) compiledByPath(r store.Reader, workspace, path string) (*compiled, error) {
@@ -75,7 +95,15 @@ func (e *Engine) compiledByPath(r store.Reader, workspace, path string) (*compil
 	if err != nil {
 		return nil, err
 	}
-	if c := e.scripts.get(workspace + "\n" + row.Hash); c != nil {
+	return e.freshen(row)
+}
+
+// freshen joins a row that was just read with what is known of its version.
+func (e *Engine) freshen(row *store.Script) (*compiled, error) {
+	if row.Deleted {
+		return nil, store.ErrNotFound
+	}
+	if c := e.scripts.get(row.Workspace + "\n" + row.Hash); c != nil {
 		again := *c // archived or not may have changed
 		again.row = row
 		return &again, nil
@@ -176,6 +204,9 @@ func (e *Engine) SaveScript(ctx context.Context, workspace string, s NewScript) 
 	if err != nil {
 		return "", err
 	}
+	if err := refuseFields(s.Body); err != nil {
+		return "", err
+	}
 	var hash string
 	err = e.store.Update(ctx, func(tx store.Tx) error {
 		if err := needWorkspace(tx, workspace); err != nil {
@@ -217,10 +248,15 @@ func nextVersion(tx store.Tx, workspace string, s NewScript, body *ScriptBody) (
 		return nil, false, err
 	}
 	if old != nil {
-		if s.SkipIfNoop && !old.Archived && sameSettings(old.Settings, s.Body) {
+		if s.SkipIfNoop && !old.Archived && !old.Deleted && sameSettings(old.Settings, s.Body) {
 			return old, true, nil
 		}
 		row.Parent = old.Hash
+	}
+	if err := checkParent(tx, workspace, body, old); err != nil {
+		return nil, false, err
+	}
+	if old != nil {
 		old.Newest = false
 		if err := tx.SaveScript(old); err != nil {
 			return nil, false, err
@@ -229,6 +265,36 @@ func nextVersion(tx store.Tx, workspace string, s NewScript, body *ScriptBody) (
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d\n%s", workspace, body.Path, row.Parent, row.CreatedAt.UnixMicro(), s.Body))
 	row.Hash = hex.EncodeToString(sum[:8])
 	return row, false, nil
+}
+
+// checkParent refuses a push that was made for a version which is no longer
+// the newest: it would undo what somebody else saved. With auto_parent, and
+// without parent_hash, a push replaces whatever is newest.
+func checkParent(r store.Reader, workspace string, body *ScriptBody, newest *store.Script) error {
+	const field = "parent_hash"
+	hash := strings.ToLower(body.ParentHash)
+	switch {
+	case hash == "" || body.AutoParent || newest != nil && newest.Hash == hash:
+		return nil
+	case !isHash(hash):
+		return sluice.Invalid(field, "must be 16 hex digits")
+	}
+	parent, err := r.ScriptByHash(workspace, hash)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return sluice.Invalid(field, "there is no script with hash %s in workspace %s", hash, workspace)
+	case err != nil:
+		return err
+	case parent.Path != body.Path:
+		return sluice.Invalid(field, "is a version of %s, not of %s; archive the one and push the other without it", parent.Path, body.Path)
+	}
+	return &sluice.Error{Code: sluice.CodeConflict, Field: field, Message: fmt.Sprintf(
+		"%s is not the newest version of %s any more, %s by %s is; look at it and push again", hash, body.Path, newest.Hash, newest.CreatedBy)}
+}
+
+func isHash(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == 8
 }
 
 // bookkeeping are fields of a push that say how to save, not what.
@@ -241,7 +307,9 @@ func sameSettings(a, b json.RawMessage) bool {
 
 func normalSettings(raw json.RawMessage) string {
 	var m map[string]any
-	if json.Unmarshal(raw, &m) != nil {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber() // as they were sent, not as a float holds them
+	if dec.Decode(&m) != nil {
 		return string(raw)
 	}
 	for _, k := range bookkeeping {
@@ -334,12 +402,65 @@ func (e *Engine) ScriptVersions(ctx context.Context, workspace, path string) ([]
 func (e *Engine) ArchiveScript(ctx context.Context, workspace, path string) error {
 	return e.store.Update(ctx, func(tx store.Tx) error {
 		s, err := tx.Script(workspace, path)
-		if err != nil {
-			return notFound(err, "there is no script %s in workspace %s", path, workspace)
+		if err != nil || s.Deleted {
+			return notFound(orGone(err), "there is no script %s in workspace %s", path, workspace)
 		}
 		s.Archived = true
 		return tx.SaveScript(s)
 	})
+}
+
+// ArchiveScriptHash archives one version, and returns it. Jobs of it that wait
+// still run.
+func (e *Engine) ArchiveScriptHash(ctx context.Context, workspace, hash string) (*store.Script, error) {
+	var s *store.Script
+	err := e.store.Update(ctx, func(tx store.Tx) (err error) {
+		if s, err = tx.ScriptByHash(workspace, hash); err != nil {
+			return notFound(err, "there is no script with hash %s in workspace %s", hash, workspace)
+		}
+		s.Archived = true
+		return tx.SaveScript(s)
+	})
+	return s, err
+}
+
+// DeleteScript erases the code and the settings of all versions at a path.
+// Jobs of it that wait fail with ScriptNotFound.
+func (e *Engine) DeleteScript(ctx context.Context, workspace, path string) error {
+	err := e.store.Update(ctx, func(tx store.Tx) error {
+		n, err := tx.EraseScripts(workspace, path, "")
+		if err == nil && n == 0 {
+			err = sluice.Errorf(sluice.CodeNotFound, "there is no script %s in workspace %s", path, workspace)
+		}
+		return err
+	})
+	e.scripts.clear()
+	return err
+}
+
+// DeleteScriptHash erases the code and the settings of one version, and
+// returns what is left of it. Jobs of it that wait fail with ScriptNotFound.
+func (e *Engine) DeleteScriptHash(ctx context.Context, workspace, hash string) (*store.Script, error) {
+	var s *store.Script
+	err := e.store.Update(ctx, func(tx store.Tx) (err error) {
+		if s, err = tx.ScriptByHash(workspace, hash); err != nil {
+			return notFound(err, "there is no script with hash %s in workspace %s", hash, workspace)
+		}
+		if _, err = tx.EraseScripts(workspace, s.Path, hash); err != nil {
+			return err
+		}
+		s, err = tx.ScriptByHash(workspace, hash)
+		return err
+	})
+	e.scripts.clear()
+	return s, err
+}
+
+func orGone(err error) error {
+	if err == nil {
+		return store.ErrNotFound
+	}
+	return err
 }
 
 func notFound(err error, format string, args ...any) error {

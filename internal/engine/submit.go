@@ -257,7 +257,7 @@ func (e *Engine) buildScript(tx store.Tx, j *sluice.Job, n *NewJob, paths map[st
 	if c == nil {
 		var err error
 		if n.Hash != "" {
-			c, err = e.compiledByHash(tx, n.Workspace, n.Hash)
+			c, err = e.freshByHash(tx, n.Workspace, n.Hash)
 			err = notFound(err, "there is no script with hash %s in workspace %s", n.Hash, n.Workspace)
 		} else {
 			c, err = e.compiledByPath(tx, n.Workspace, n.Path)
@@ -266,7 +266,7 @@ func (e *Engine) buildScript(tx store.Tx, j *sluice.Job, n *NewJob, paths map[st
 		if err != nil {
 			return nil, err
 		}
-		if c.row.Archived || c.row.Deleted {
+		if c.row.Archived {
 			return nil, sluice.Errorf(sluice.CodeNotFound, "the script %s is archived; push it again to run it", c.row.Path)
 		}
 		paths[name] = c

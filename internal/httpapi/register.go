@@ -25,7 +25,8 @@ const (
 	contentProm  = "text/plain; version=0.0.4; charset=utf-8"
 	metaAdmins   = "admins" // the operation may be asked in the workspace "admins", which stands for all
 	metaPublic   = "public"
-	metaArgs     = "args" // the body becomes arguments, and may be missing
+	metaWarns    = "warns" // answers may carry warnings
+	metaArgs     = "args"  // the body becomes arguments, and may be missing
 	adminsID     = "admins"
 	schemaPrefix = "#/components/schemas/"
 )
@@ -259,6 +260,12 @@ func tidyPaths(paths map[string]*huma.PathItem) {
 			if op == nil || op.Responses["default"] == nil {
 				continue
 			}
+			if r := op.Responses[strconv.Itoa(op.DefaultStatus)]; r != nil && op.Metadata[metaWarns] == true {
+				setDefaultMap(&r.Headers)
+				r.Headers[warningHeader] = &huma.Param{
+					Description: "What was accepted and has no effect, one header for each", Schema: &huma.Schema{Type: huma.TypeString},
+				}
+			}
 			if op.Metadata[metaArgs] == true {
 				op.RequestBody.Required = false // huma takes every raw body for required
 			}
@@ -268,6 +275,12 @@ func tidyPaths(paths map[string]*huma.PathItem) {
 				content["text/plain"] = m
 			}
 		}
+	}
+}
+
+func setDefaultMap[K comparable, V any](m *map[K]V) {
+	if *m == nil {
+		*m = map[K]V{}
 	}
 }
 

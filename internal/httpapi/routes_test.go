@@ -41,6 +41,8 @@ const (
 	textMime = "text/plain; charset=utf-8"
 	uuidRE   = `^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`
 	hashRE   = `^[0-9a-f]{16}$`
+	// Of the code of the scene's scripts.
+	shaOfEchoOK = "7d10fced96b38c84f90db07708f266e83da48ca763189eaed7fe1a00348385eb"
 	// What a list shows of the scene.
 	noArgs = "!12345678901234567890"
 )
@@ -136,6 +138,15 @@ var routeTable = []struct {
 	{"GET /api/w/{workspace}/scripts/list", "/api/w/main/scripts/list", "", 200, jsonMime, []string{`"path":"f/x/hello"`, `"path":"f/x/limited"`, "!f/x/old", `!"content"`}},
 	{"GET /api/w/{workspace}/scripts/list", "/api/w/main/scripts/list?show_archived=true", "", 200, jsonMime, []string{"f/x/old", "!f/x/hello"}},
 	{"GET /api/w/{workspace}/scripts/list", "/api/w/main/scripts/list?path_exact=f/x/hello", "", 200, jsonMime, []string{"f/x/hello", "!limited"}},
+	{"GET /api/w/{workspace}/scripts/diff/{hash_a}/{hash_b}", "/api/w/main/scripts/diff/HASH/HASH", "", 200, jsonMime, []string{`/^\{"diff":"","settings":\{\}\}$/`}},
+	{"POST /api/w/{workspace}/drafts/create", "/api/w/main/drafts/create", `{"path":"f/x/hello","typ":"script"}`, 400, textMime, []string{"drafts are not supported"}},
+	{"DELETE /api/w/{workspace}/drafts/delete/{kind}/{path...}", "/api/w/main/drafts/delete/script/f/x/hello", "", 404, textMime, []string{"drafts are not supported"}},
+	{"GET /api/w/{workspace}/scripts/get/draft/{path...}", "/api/w/main/scripts/get/draft/f/x/hello", "", 404, textMime, []string{"drafts are not supported"}},
+	{"POST /api/w/{workspace}/scripts/raw_temp/diff", "/api/w/main/scripts/raw_temp/diff", `{"scripts":{"f/x/hello":"` + shaOfEchoOK + `","f/x/limited":"00","f/x/old":"","f/x/none":""},"workspace_deps":[]}`, 200, jsonMime, []string{`/^\["f/x/limited","f/x/none","f/x/old"\]$/`}},
+	{"POST /api/w/{workspace}/scripts/raw_temp/store", "/api/w/main/scripts/raw_temp/store", `"echo ok"`, 200, textMime, []string{"/^" + shaOfEchoOK + "$/"}},
+	{"POST /api/w/{workspace}/scripts/archive/h/{hash}", "/api/w/main/scripts/archive/h/0000000000000000", "", 404, textMime, nil},
+	{"POST /api/w/{workspace}/scripts/delete/h/{hash}", "/api/w/main/scripts/delete/h/0000000000000000", "", 404, textMime, nil},
+	{"POST /api/w/{workspace}/scripts/delete/p/{path...}", "/api/w/main/scripts/delete/p/f/x/none", "", 404, textMime, nil},
 	{"GET /api/w/{workspace}/scripts/history/p/{path...}", "/api/w/main/scripts/history/p/f/x/hello", "", 200, jsonMime, []string{`"script_hash":"HASH"`, `"deployment_msg":"first"`}},
 	{"GET /api/w/{workspace}/scripts/history/p/{path...}", "/api/w/main/scripts/history/p/f/x/none", "", 404, textMime, nil},
 	{"POST /api/w/{workspace}/scripts/archive/p/{path...}", "/api/w/main/scripts/archive/p/f/n/new", "", 200, textMime, []string{"f/n/new"}},

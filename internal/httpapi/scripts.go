@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,9 +35,42 @@ type scriptDoc struct {
 	MaxWaitS             *float64        `json:"max_wait_s,omitempty" nullable:"true" minimum:"0" doc:"Ours: a job that has not started so long after it is due fails"`
 	MaxLostAttempts      *int            `json:"max_lost_attempts,omitempty" nullable:"true" minimum:"0" doc:"Ours: new attempts after a lost worker; 3 if left out"`
 	ApplyLimitsToWaiting bool            `json:"apply_limits_to_waiting,omitempty" doc:"Ours: jobs of this path that wait already take the new limit; their key stays"`
-	ParentHash           *string         `json:"parent_hash,omitempty" nullable:"true" doc:"Hash of the version that this one replaces"`
-	DeploymentMessage    *string         `json:"deployment_message,omitempty" nullable:"true"`
+	ParentHash           *string         `json:"parent_hash,omitempty" nullable:"true" doc:"Hash of the version that this one replaces: refused with 409 if it is not the newest any more"`
+	AutoParent           bool            `json:"auto_parent,omitempty" doc:"Replace whatever is newest, whatever parent_hash says"`
+	DeleteAfterSecs      *int64          `json:"delete_after_secs,omitempty" nullable:"true" doc:"Seconds for which a job is kept after its end"`
+	DeleteAfterUse       *bool           `json:"delete_after_use,omitempty" nullable:"true" doc:"A job is deleted when it has ended"`
+	HasPreprocessor      *bool           `json:"has_preprocessor,omitempty" nullable:"true"`
+	Labels               json.RawMessage `json:"labels,omitempty" doc:"For people"`
+	InertFields
+	RefusedFields
+	DeploymentMessage *string `json:"deployment_message,omitempty" nullable:"true"`
 	LimitFields
+}
+
+// InertFields describes fields that are stored and have no effect.
+type InertFields struct {
+	CacheTTL          json.RawMessage `json:"cache_ttl,omitempty" doc:"No effect yet: stored, and answered with a warning"`
+	CacheIgnoreS3Path json.RawMessage `json:"cache_ignore_s3_path,omitempty" doc:"No effect yet: stored, and answered with a warning"`
+	DedicatedWorker   json.RawMessage `json:"dedicated_worker,omitempty" doc:"No effect yet: stored, and answered with a warning"`
+	HandlerMuted      json.RawMessage `json:"ws_error_handler_muted,omitempty" doc:"No effect yet: stored, and answered with a warning"`
+	OnBehalfOfEmail   json.RawMessage `json:"on_behalf_of_email,omitempty" doc:"No effect yet: stored, and answered with a warning"`
+	OnBehalfOf        json.RawMessage `json:"on_behalf_of,omitempty" doc:"No effect yet: stored, and answered with a warning"`
+	PreserveOnBehalf  json.RawMessage `json:"preserve_on_behalf_of,omitempty" doc:"No effect yet: answered with a warning"`
+	SkipDraftDeletion json.RawMessage `json:"skip_draft_deletion,omitempty" doc:"There are no drafts"`
+}
+
+// RefusedFields describes fields that are refused if they ask for anything.
+type RefusedFields struct {
+	Envs                json.RawMessage `json:"envs,omitempty" doc:"Refused if not empty: not supported yet"`
+	Codebase            json.RawMessage `json:"codebase,omitempty" doc:"Refused if not empty: not supported yet"`
+	Modules             json.RawMessage `json:"modules,omitempty" doc:"Refused if not empty: not supported yet"`
+	Restart             json.RawMessage `json:"restart_unless_cancelled,omitempty" doc:"Refused if true: not supported yet"`
+	VisibleToRunnerOnly json.RawMessage `json:"visible_to_runner_only,omitempty" doc:"Refused if true: not supported yet"`
+	DebounceKey         json.RawMessage `json:"debounce_key,omitempty" doc:"Refused if set: not supported yet"`
+	DebounceDelay       json.RawMessage `json:"debounce_delay_s,omitempty" doc:"Refused if set: not supported yet"`
+	DebounceArgs        json.RawMessage `json:"debounce_args_to_accumulate,omitempty" doc:"Refused if set: not supported yet"`
+	MaxDebouncingTime   json.RawMessage `json:"max_total_debouncing_time,omitempty" doc:"Refused if set: not supported yet"`
+	MaxDebouncesAmount  json.RawMessage `json:"max_total_debounces_amount,omitempty" doc:"Refused if set: not supported yet"`
 }
 
 // scriptJSON is a script as it is shown: what was pushed, and what the server
@@ -125,9 +159,17 @@ func (in *ScriptRef) Resolve(huma.Context) []error {
 	return nil
 }
 
+const warningHeader = "X-Sluice-Warning"
+
+// warn tells the caller of something that is accepted and has no effect.
+func warn(hc huma.Context, text string) { hc.AppendHeader(warningHeader, text) }
+
+// warns documents that an answer may carry warnings.
+func warns(op *huma.Operation) { setMeta(op, metaWarns) }
+
 // addScripts registers scripts.
 func (a *API) addScripts() {
-	addText(a, "POST /api/w/{workspace}/scripts/create", "createScript", "Save a version of a script; answers with its hash", a.createScript, created)
+	addText(a, "POST /api/w/{workspace}/scripts/create", "createScript", "Save a version of a script; answers with its hash", a.createScript, created, warns)
 	addText(a, "POST /api/w/{workspace}/scripts/create_snapshot", "createScriptSnapshot", "Not supported yet: save a script with a bundle",
 		func(context.Context, *WorkspaceRef) (string, error) {
 			return "", sluice.Errorf(sluice.CodeInvalid, "bundled codebases are not supported yet; push the script without a codebase")
@@ -155,17 +197,73 @@ func (a *API) addScripts() {
 			return scriptForm(s, true)
 		})
 	addJSON(a, "GET /api/w/{workspace}/scripts/list", "listScripts", "The newest versions of scripts, without their code", a.listScripts)
+	a.addVersions()
+	a.addDrafts()
+	addJSON(a, "POST /api/w/{workspace}/scripts/raw_temp/diff", "diffRawTemp", "Which local scripts differ from the saved ones, or are not saved", a.diffTemp)
+	addText(a, "POST /api/w/{workspace}/scripts/raw_temp/store", "storeRawTemp", "Name the content of a local script by its hash; it is not kept", a.storeTemp, warns)
+}
+
+// addVersions registers what concerns versions of a script.
+func (a *API) addVersions() {
 	addJSON(a, "GET /api/w/{workspace}/scripts/history/p/{path...}", "getScriptHistoryByPath", "The versions of a script, newest first", a.scriptHistory)
+	addJSON(a, "GET /api/w/{workspace}/scripts/diff/{hash_a}/{hash_b}", "diffScripts", "Ours: what differs between two versions", a.diffScripts)
 	addText(a, "POST /api/w/{workspace}/scripts/archive/p/{path...}", "archiveScriptByPath", "Archive a script: nobody can run it then",
 		func(ctx context.Context, in *ScriptRef) (string, error) {
 			return "archived " + in.Path, a.e.ArchiveScript(ctx, in.Workspace, in.Path)
 		})
+	addJSON(a, "POST /api/w/{workspace}/scripts/archive/h/{hash}", "archiveScriptByHash", "Archive one version of a script: nobody can run it then",
+		func(ctx context.Context, in *RunHash) (scriptJSON, error) {
+			s, err := a.e.ArchiveScriptHash(ctx, in.Workspace, strings.ToLower(in.Hash))
+			if err != nil {
+				return nil, err
+			}
+			return scriptForm(s, true)
+		})
+	addText(a, "POST /api/w/{workspace}/scripts/delete/p/{path...}", "deleteScriptByPath", "Erase all versions of a script; jobs of it that wait fail",
+		func(ctx context.Context, in *ScriptRef) (string, error) {
+			return "deleted " + in.Path, a.e.DeleteScript(ctx, in.Workspace, in.Path)
+		})
+	addJSON(a, "POST /api/w/{workspace}/scripts/delete/h/{hash}", "deleteScriptByHash", "Erase one version of a script; jobs of it that wait fail",
+		func(ctx context.Context, in *RunHash) (scriptJSON, error) {
+			s, err := a.e.DeleteScriptHash(ctx, in.Workspace, strings.ToLower(in.Hash))
+			if err != nil {
+				return nil, err
+			}
+			return scriptForm(s, true)
+		})
+}
+
+// addDrafts registers the calls about drafts, which say that there are none.
+func (a *API) addDrafts() {
+	const none = "Not supported: there are no drafts"
+	addText(a, "POST /api/w/{workspace}/drafts/create", "createDraft", none, func(context.Context, *WorkspaceRef) (string, error) {
+		return "", sluice.Errorf(sluice.CodeInvalid, "drafts are not supported; push the script itself")
+	}, created)
+	addText(a, "DELETE /api/w/{workspace}/drafts/delete/{kind}/{path...}", "deleteDraft", none, func(_ context.Context, in *struct {
+		Workspace string `path:"workspace"`
+		Kind      string `path:"kind"`
+		Path      string `path:"path"`
+	},
+	) (string, error) {
+		return "", notFound("there is no draft of %s: drafts are not supported", in.Path)
+	})
+	addJSON(a, "GET /api/w/{workspace}/scripts/get/draft/{path...}", "getScriptByPathWithDraft", none, func(_ context.Context, in *ScriptRef) (scriptJSON, error) {
+		return nil, notFound("there is no draft of %s: drafts are not supported; get the script itself", in.Path)
+	})
 }
 
 type createScriptIn struct {
 	WorkspaceRef
 	SkipIfNoop bool                `query:"skip_if_noop" doc:"If nothing would change, save nothing and answer with the newest version's hash"`
 	Body       verbatim[scriptDoc] `required:"true"`
+}
+
+// Resolve tells which of the pushed settings have no effect.
+func (in *createScriptIn) Resolve(hc huma.Context) []error {
+	for _, name := range engine.InertFields(in.Body.Raw) {
+		warn(hc, name+" has no effect here yet")
+	}
+	return nil
 }
 
 func (a *API) createScript(ctx context.Context, in *createScriptIn) (string, error) {
@@ -242,6 +340,7 @@ func (a *API) scriptHistory(ctx context.Context, in *ScriptRef) ([]versionJSON, 
 	if err != nil {
 		return nil, err
 	}
+	list = slices.DeleteFunc(list, func(s *store.Script) bool { return s.Deleted })
 	if len(list) == 0 {
 		return nil, notFound("there is no script %s", in.Path)
 	}

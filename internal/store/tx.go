@@ -196,6 +196,10 @@ type Tx interface {
 	SaveScript(*Script) error       // Archived, Deleted, Newest
 	// SaveLock stores Lock and LockError of a version. ErrNotFound: it is gone.
 	SaveLock(workspace, hash string, lock *string, why string) error
+	// EraseScripts empties the code, summary and settings of a version, or of
+	// all at a path if hash is "", marks them as archived and deleted, and
+	// returns how many were not deleted before.
+	EraseScripts(workspace, path, hash string) (int, error)
 
 	// DeleteJobs deletes completed jobs that ended before an instant, or whose
 	// own DeleteAfter has passed at now, with their logs and results, at most

@@ -56,6 +56,8 @@ var (
 AND newest = 1 AND deleted = 0 AND archived = ?3 ORDER BY path LIMIT ?4 OFFSET ?5`)
 	qInsertScript = sqlText(`INSERT INTO script (hash, workspace, path, parent, content, language, summary, kind, settings, created_by,
 created_us, archived, deleted, newest) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)`)
+	qEraseScripts = sqlText(`UPDATE script SET content = '', summary = '', settings = x'7b7d', archived = 1, deleted = 1
+WHERE workspace = ?1 AND path = ?2 AND deleted = 0 AND (?3 = '' OR hash = ?3)`)
 	qSaveScript = sqlText(`UPDATE script SET archived = ?, deleted = ?, newest = ? WHERE workspace = ? AND hash = ?`)
 )
 
@@ -120,4 +122,10 @@ func (t *tx) SaveScript(sc *store.Script) error {
 		return store.ErrNotFound
 	}
 	return err
+}
+
+// EraseScripts implements [store.Tx].
+func (t *tx) EraseScripts(workspace, path, hash string) (int, error) {
+	t.wrote = true
+	return t.c.use(qEraseScripts).str(workspace).str(path).str(hash).run()
 }

@@ -257,6 +257,29 @@ func scripts(w *world) {
 		w.equal("list", len(must(r.Scripts(store.ScriptFilter{Workspace: "main"}))), 0)
 		w.equal("archived", must(r.Scripts(store.ScriptFilter{Workspace: "main", Archived: true})), []*store.Script{two})
 	})
+	eraseScripts(w, one, two)
+}
+
+// eraseScripts empties one version, then all of its path.
+func eraseScripts(w *world, one, two *store.Script) {
+	erased := func(s *store.Script) *store.Script {
+		e := *s
+		e.Content, e.Summary, e.Settings, e.Archived, e.Deleted = "", "", []byte("{}"), true, true
+		return &e
+	}
+	w.update(func(tx store.Tx) {
+		w.equal("another workspace", must(tx.EraseScripts("two", one.Path, "")), 0)
+		w.equal("another path", must(tx.EraseScripts("main", "f/none", one.Hash)), 0)
+		w.equal("one", must(tx.EraseScripts("main", one.Path, one.Hash)), 1)
+		w.equal("seen at once", must(tx.ScriptByHash("main", one.Hash)), erased(one))
+		w.equal("the other", must(tx.ScriptByHash("main", two.Hash)), two)
+		w.equal("the rest", must(tx.EraseScripts("main", one.Path, "")), 1)
+		w.equal("again", must(tx.EraseScripts("main", one.Path, "")), 0)
+	})
+	w.both(func(r store.Reader) {
+		w.equal("versions", must(r.ScriptVersions("main", one.Path)), []*store.Script{erased(two), erased(one)})
+		w.equal("f/aXb stays", must(r.Script("main", "f/aXb")).Content != "", true)
+	})
 }
 
 func second[T any](_ T, err error) error { return err }
