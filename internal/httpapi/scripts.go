@@ -40,7 +40,7 @@ type scriptDoc struct {
 	DeleteAfterSecs      *int64          `json:"delete_after_secs,omitempty" nullable:"true" doc:"Seconds for which a job is kept after its end"`
 	DeleteAfterUse       *bool           `json:"delete_after_use,omitempty" nullable:"true" doc:"A job is deleted when it has ended"`
 	HasPreprocessor      *bool           `json:"has_preprocessor,omitempty" nullable:"true"`
-	Labels               json.RawMessage `json:"labels,omitempty" doc:"For people"`
+	Labels               json.RawMessage `json:"labels,omitempty" doc:"Labels of its jobs"`
 	InertFields
 	RefusedFields
 	DeploymentMessage *string `json:"deployment_message,omitempty" nullable:"true"`
