@@ -5,7 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/scanner"
-	"go/token"
+	gotoken "go/token"
 	"reflect"
 	"strconv"
 	"strings"
@@ -17,7 +17,7 @@ const maxGoTypes = 10_000
 
 // parseGo reads func main(a string, n int) (any, error) of a Go file.
 func parseGo(code, entry string) (Signature, error) {
-	files := token.NewFileSet()
+	files := gotoken.NewFileSet()
 	file, err := parser.ParseFile(files, "main.go", code, parser.SkipObjectResolution)
 	if err != nil {
 		var list scanner.ErrorList

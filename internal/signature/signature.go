@@ -142,7 +142,12 @@ func errorAt(code string, at int, format string, args ...any) *Error {
 // languages maps what a language may be called to the function that reads it.
 var languages = map[string]func(code, entry string) (Signature, error){
 	"bash":       func(code, _ string) (Signature, error) { return parseBash(code), nil },
+	"bun":        parseTypeScript,
+	"deno":       parseTypeScript,
 	"go":         parseGo,
+	"nativets":   parseTypeScript,
+	"python":     parsePython,
+	"python3":    parsePython,
 	"postgresql": func(code, _ string) (Signature, error) { return parsePostgres(code), nil },
 }
 
