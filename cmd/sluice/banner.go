@@ -6,10 +6,7 @@ import (
 	"strings"
 )
 
-const (
-	mainWorkspace = "main"
-	adminEmail    = "admin@sluice.local"
-)
+const mainWorkspace = "main"
 
 // banner greets whoever started the server on a terminal.
 func (v *server) banner(a *app) {
@@ -26,6 +23,10 @@ func (v *server) banner(a *app) {
 		{"data", s.databasePath()},
 		{"places", places},
 	})
+	if v.password != "" {
+		fmt.Fprintf(a.out, "\nThe first user is %s, password %s\n", adminEmail, v.password)
+		fmt.Fprintf(a.out, "(shown this once; it is kept in %s)\n", filepath.Join(s.Data, passwordFile))
+	}
 	fmt.Fprintf(a.out, "\nTry this in another terminal:\n\n")
 	for _, line := range v.firstSteps(a, url) {
 		fmt.Fprintf(a.out, "  %s\n", line)

@@ -175,11 +175,13 @@ func TestKeepToken(t *testing.T) {
 
 func TestBanner(t *testing.T) {
 	tests := map[string]struct {
-		addr string
-		cmd  serverCmd
+		addr     string
+		cmd      serverCmd
+		password string
 	}{
-		"banner_default":   {"127.0.0.1:8000", serverCmd{Data: "./data", Workers: 4, Tags: []string{"bash"}, Seed: true, Grace: 10 * time.Second}},
-		"banner_elsewhere": {"0.0.0.0:9000", serverCmd{Data: "/srv/my jobs", Tags: []string{"bash"}, Grace: 90 * time.Second}},
+		"banner_default":   {"127.0.0.1:8000", serverCmd{Data: "./data", Workers: 4, Tags: []string{"bash"}, Seed: true, Grace: 10 * time.Second}, ""},
+		"banner_elsewhere": {"0.0.0.0:9000", serverCmd{Data: "/srv/my jobs", Tags: []string{"bash"}, Grace: 90 * time.Second}, ""},
+		"banner_first":     {"127.0.0.1:8000", serverCmd{Data: "./data", Workers: 4, Tags: []string{"bash"}, Grace: 10 * time.Second}, "abcdefghijklmnopqrstuvwxyz"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -188,7 +190,7 @@ func TestBanner(t *testing.T) {
 				t.Fatal(err)
 			}
 			a, out := terminal(nil)
-			v := &server{cmd: &tt.cmd, token: strings.Repeat("0123456789abcdef", 4), listener: fakeListener{address}}
+			v := &server{cmd: &tt.cmd, password: tt.password, token: strings.Repeat("0123456789abcdef", 4), listener: fakeListener{address}}
 			v.banner(a)
 			compare(t, filepath.Join("testdata", "golden", name+".txt"), out.String())
 			for _, line := range strings.Split(out.String(), "\n") {
@@ -213,6 +215,7 @@ func TestServerFlagsAreChecked(t *testing.T) {
 		"--database postgres://x": "--database",
 		"--database sqlite:":      "--database",
 		"--grace -1s":             "--grace",
+		"--session-lifetime 1s":   "--session-lifetime",
 		"--addr 256.0.0.1:1":      "--addr",
 		"--lost-after 61s":        "lost_after",
 		"--log-level loud":        "--log-level",

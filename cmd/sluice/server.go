@@ -43,9 +43,13 @@ type serverCmd struct {
 	Seed       bool          `help:"Save the example scripts that are not there yet." env:"SLUICE_SEED"`
 	Grace      time.Duration `help:"How long running jobs may go on when the server is stopped." default:"10s" env:"SLUICE_GRACE"`
 	Retention  time.Duration `help:"How long ended jobs and their logs are kept." default:"720h" env:"SLUICE_RETENTION"`
-	StopAfter  time.Duration `help:"A worker that is out of touch so long ends its jobs." default:"60s" env:"SLUICE_STOP_AFTER"`
-	LostAfter  time.Duration `help:"A worker that was silent so long is given up, and its jobs run again." default:"75s" env:"SLUICE_LOST_AFTER"`
-	Isolation  string        `help:"Walls around jobs: required (else no start), best-effort, none." default:"best-effort" enum:"required,best-effort,none" env:"SLUICE_ISOLATION"`
+	// AuditRetention and the two below it concern people.
+	AuditRetention  time.Duration `help:"How long it is kept who changed what; negative: for ever." default:"8760h" env:"SLUICE_AUDIT_RETENTION"`
+	SessionLifetime time.Duration `help:"How long somebody stays signed in." default:"72h" env:"SLUICE_SESSION_LIFETIME"`
+	TrustProxy      bool          `help:"Believe X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them." env:"SLUICE_TRUST_PROXY"`
+	StopAfter       time.Duration `help:"A worker that is out of touch so long ends its jobs." default:"60s" env:"SLUICE_STOP_AFTER"`
+	LostAfter       time.Duration `help:"A worker that was silent so long is given up, and its jobs run again." default:"75s" env:"SLUICE_LOST_AFTER"`
+	Isolation       string        `help:"Walls around jobs: required (else no start), best-effort, none." default:"best-effort" enum:"required,best-effort,none" env:"SLUICE_ISOLATION"`
 	// IsolationNetwork and the others below bound what a job reaches and uses.
 	IsolationNetwork string        `help:"all: jobs reach the network of this machine; none: no network, the server included." default:"all" enum:"all,none" env:"SLUICE_ISOLATION_NETWORK"`
 	IsolationRead    []string      `help:"Further paths that jobs may read, such as a runtime in /opt." env:"SLUICE_ISOLATION_READ" placeholder:"PATH"`
@@ -65,6 +69,7 @@ type server struct {
 	log      *slog.Logger
 	listener net.Listener
 	token    string
+	password string // of the first administrator, if this start made it
 	name     string // of this server process
 	store    store.Store
 	engine   *engine.Engine
@@ -96,6 +101,8 @@ func (s *serverCmd) check() error {
 		return sluice.Invalid("--workers", "must be from 0 to %s", grouped(mostPlaces))
 	case s.Workers > 0 && len(s.Tags) == 0:
 		return sluice.Invalid("--tags", "must name at least one tag")
+	case s.SessionLifetime < time.Minute:
+		return sluice.Invalid("--session-lifetime", "must be at least a minute")
 	case s.Grace < 0:
 		return sluice.Invalid("--grace", "must not be negative")
 	case s.JobMemoryMiB < 16 || s.JobMemoryMiB > 1<<20:
@@ -149,7 +156,7 @@ func (v *server) open(ctx context.Context) error {
 	v.store = database
 	v.engine, err = engine.New(ctx, v.store, engine.Options{
 		StopAfter: s.StopAfter, LostAfter: s.LostAfter, Retention: s.Retention, Logger: v.log,
-		KillGrace: s.KillGrace, Margin: s.LostMargin,
+		KillGrace: s.KillGrace, Margin: s.LostMargin, AuditRetention: s.AuditRetention,
 	})
 	if err != nil {
 		return err
@@ -169,6 +176,7 @@ func (v *server) open(ctx context.Context) error {
 	}
 	v.api, err = httpapi.New(httpapi.Options{
 		Engine: v.engine, Token: v.token, Version: version, BaseURL: v.url(), Logger: v.log, Instance: v.name,
+		TrustProxy: s.TrustProxy, SessionLifetime: s.SessionLifetime,
 	})
 	return err
 }
@@ -203,8 +211,11 @@ func (v *server) workerConfig() worker.Config {
 	}
 }
 
-// prepare makes the workspace and, if asked to, the examples in it.
+// prepare makes the first user, the workspace and, if asked to, the examples in it.
 func (v *server) prepare(ctx context.Context) error {
+	if err := v.firstAdmin(ctx); err != nil {
+		return fmt.Errorf("make the first user: %w", err)
+	}
 	err := v.engine.CreateWorkspace(ctx, store.Workspace{ID: mainWorkspace, Name: mainWorkspace, Owner: adminEmail})
 	if err != nil && sluice.CodeOf(err) != sluice.CodeConflict {
 		return fmt.Errorf("make the workspace %s: %w", mainWorkspace, err)
