@@ -57,7 +57,12 @@ func (f *fakeSource) changed() {
 // until waits until holds, called with the mutex held, is true.
 func (f *fakeSource) until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	limit := time.NewTimer(15 * time.Second)
+	f.untilWithin(t, 15*time.Second, what, holds)
+}
+
+func (f *fakeSource) untilWithin(t testing.TB, within time.Duration, what string, holds func() bool) {
+	t.Helper()
+	limit := time.NewTimer(within)
 	defer limit.Stop()
 	for {
 		f.mu.Lock()

@@ -12,6 +12,7 @@ func Languages() map[string]Executor {
 		"bash":     NewBash(),
 		"bun":      bun,
 		"deno":     bun,
+		"go":       NewGo(),
 		"nativets": bun,
 		"python3":  NewPython(),
 	}
