@@ -241,6 +241,7 @@ func (a *API) describe() {
 	a.addJobs()
 	a.addUpdates()
 	a.addLists()
+	a.addSignatures()
 	a.addGroups()
 	a.addEvents()
 

@@ -184,6 +184,7 @@ var rights = map[string]right{
 	"getConcurrencyKey":      needs(levelSigned, "jobs:read").byPerson(), // of jobs that the caller may read
 	"listExtendedJobs":       needs(levelOperator, "jobs:read"),
 	"planLimit":              signed().byPerson(),
+	"scriptToJsonSchema":     signed().byPerson(), // reads what it is sent and nothing else
 }
 
 // authorize lets through who may call an operation. In a workspace in which

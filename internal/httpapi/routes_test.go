@@ -254,6 +254,8 @@ var routeTable = []struct {
 	{"POST /api/concurrency_groups/pause/{key...}", "/api/concurrency_groups/pause/k/1", `{"until":"2000-01-01T00:00:00Z"}`, 400, textMime, []string{"until: "}},
 	{"POST /api/concurrency_groups/resume/{key...}", "/api/concurrency_groups/resume/k/1", ``, 200, jsonMime, []string{`"paused":false`}},
 	{"DELETE /api/concurrency_groups/prune/{key...}", "/api/concurrency_groups/prune/k/1", "", 409, textMime, []string{"k/1"}},
+	{"POST /api/scripts/{language}/tojsonschema", "/api/scripts/bash/tojsonschema", `"x=\"$1\""`, 200, jsonMime, []string{`"name":"x"`, `"required":["x"]`}},
+	{"POST /api/scripts/{language}/tojsonschema", "/api/scripts/cobol/tojsonschema", `""`, 400, textMime, []string{"language: "}},
 	{"POST /api/concurrency_groups/plan", "/api/concurrency_groups/plan", `{"concurrent_limit":10,"concurrency_time_window_s":1,"concurrency_window_from":"start","jobs":30,"duration_ms":5}`, 200, jsonMime, []string{`"makespan_ms":2005`, `"first_start_ms":0`, `"last_start_ms":2000`, `"per_second":14.5`, `"words":"30 jobs of 5ms`}},
 	{"POST /api/concurrency_groups/plan", "/api/concurrency_groups/plan", `{"concurrent_limit":1,"concurrency_time_window_s":2678400,"jobs":100000,"duration_ms":5}`, 400, textMime, []string{"jobs: "}},
 

@@ -143,7 +143,7 @@ func (s *sqlScanner) dollar() {
 	if n := number(word); n > 0 {
 		p := s.param(n)
 		if cast, ok := strings.CutPrefix(s.src[s.at:], "::"); ok && p.cast == "" {
-			p.cast = sqlTypeName(cast)
+			p.cast = sqlTypeName(cast[:min(len(cast), maxTypeName)])
 		}
 		return
 	}
@@ -210,6 +210,9 @@ func (s *sqlScanner) comment(text string) {
 		*p = declared
 	}
 }
+
+// maxTypeName bounds how far is looked for the end of a type in a cast.
+const maxTypeName = 200
 
 // sqlTypeName returns the type at the beginning of a text in one spelling:
 // small letters, single spaces, no precision, [] for an array.

@@ -110,9 +110,10 @@ func (l *pyLexer) skipSpace() {
 }
 
 func (l *pyLexer) skipNumber() {
+	start := l.at
 	for l.at < len(l.src) {
 		c := l.src[l.at]
-		exponent := (c == '+' || c == '-') && l.src[l.at-1]|0x20 == 'e' && !strings.HasPrefix(strings.ToLower(l.src[l.at-2:]), "0x")
+		exponent := (c == '+' || c == '-') && l.src[l.at-1]|0x20 == 'e' && l.src[start+1]|0x20 != 'x'
 		if !isNameByte(c) && c != '.' && !exponent {
 			return
 		}

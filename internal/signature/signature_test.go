@@ -101,6 +101,11 @@ func fuzz(f *testing.F, language string, seeds ...string) {
 			}
 			sound(t, sig)
 		}
+		for _, i := range Imports(language, code) {
+			if i.Kind == "" || i.Name == "" || i.Spec == "" {
+				t.Errorf("import %+v", i)
+			}
+		}
 	})
 }
 
