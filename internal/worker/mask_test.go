@@ -132,6 +132,9 @@ func TestMaskForms(t *testing.T) {
 			t.Errorf("%s: %.200q, want %q", tc.name, got, tc.want)
 		}
 	}
+	if got := newSecretSet([]string{"hunt", "hunter22", "hunter"}).whole("hunter22 hunter2 hunt"); got != "***** *****2 *****" {
+		t.Errorf("the longest of those that begin together: %q", got)
+	}
 	raw := json.RawMessage(`{"name":"E","message":"bad qu\"ote\\d","stack":["at qu\"ote\\d",1.50]}`)
 	if got := string(set.object(raw)); got != `{"message":"bad *****","name":"E","stack":["at *****",1.50]}` {
 		t.Errorf("an error: %s", got)

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"context"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"testing"
@@ -80,6 +82,32 @@ echo "$p"`, `{"p":"hunter22"}`, "hunter22"))
 	}
 	if g := failure(t, f.result(t, 2)); g.Message != "ExitCode: 3, last log lines:\nbad *****\nhunter2" {
 		t.Errorf("failure %q", g.Message)
+	}
+}
+
+// TestSecretsStayOutOfFailures: whatever an executor says of a failure, and what
+// it logs itself.
+func TestSecretsStayOutOfFailures(t *testing.T) {
+	f := newFakeSource()
+	startWorker(t, f, func(c *Config) {
+		c.Executors = map[string]Executor{"bash": ExecutorFunc(func(ctx context.Context, task *Task) Outcome {
+			task.Launched()
+			task.Log(ctx, []byte("of the worker: hunter22\n"))
+			o := failed(FailureExecution, "bad hunter22")
+			if task.Content == "raised" {
+				o.Error = json.RawMessage(`{"name":"E","message":"bad hunter22","stack":"at hunter22"}`)
+			}
+			return o
+		})}
+	})
+	f.push(secretJob(1, "failed", `{}`, "hunter22"), secretJob(2, "raised", `{}`, "hunter22"))
+	for id, want := range map[int64]string{1: `"message":"bad *****"`, 2: `"stack":"at *****"`} {
+		if r := f.result(t, id); !strings.Contains(string(r.Result), want) || strings.Contains(string(r.Result), "hunter22") {
+			t.Errorf("%d: %s", id, r.Result)
+		}
+		if log := f.logOf(id); log != "of the worker: *****\n" {
+			t.Errorf("%d: log %q", id, log)
+		}
 	}
 }
 
