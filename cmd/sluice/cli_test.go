@@ -251,10 +251,20 @@ schema:
 		"f/bare.sh":       {Data: []byte("echo b\n")},
 		"f/wrong.sh":      {Data: []byte("echo c\n")}, "f/wrong.script.yaml": {Data: []byte("a: 1\na: 2\n")},
 		"f/list.sh": {Data: []byte("echo d\n")}, "f/list.script.yaml": {Data: []byte("- a\n")},
-		"f/x.flow/step.sh": {Data: []byte("echo e\n")}, ".git/hook.sh": {Data: []byte("echo f\n")}, "f/later.py": {},
+		"f/x.flow/step.sh": {Data: []byte("echo e\n")}, ".git/hook.sh": {Data: []byte("echo f\n")}, "f/later.php": {},
+	}
+	for name, language := range map[string]string{
+		"a.sh": "bash", "a.py": "python3", "a.ts": "bun", "a.bun.ts": "bun", "a.deno.ts": "deno", "a.fetch.ts": "nativets", "a.go": "go", "a.pg.sql": "postgresql",
+	} {
+		root["f/of/"+name] = &fstest.MapFile{Data: []byte("code")}
+		body, err := readScript(root, "f/of/"+name)
+		if err != nil || body["language"] != language || body["path"] != "f/of/a" || body["content"] != "code" {
+			t.Errorf("%s: %v, error %v", name, body, err)
+		}
+		delete(root, "f/of/"+name)
 	}
 	found, left, err := findScripts(root)
-	if err != nil || !slices.Equal(found, []string{"f/a.sh", "f/bare.sh", "f/list.sh", "f/wrong.sh"}) || !slices.Equal(left, []string{"f/later.py"}) {
+	if err != nil || !slices.Equal(found, []string{"f/a.sh", "f/bare.sh", "f/list.sh", "f/wrong.sh"}) || !slices.Equal(left, []string{"f/later.php"}) {
 		t.Errorf("found %v, left %v, error %v", found, left, err)
 	}
 	body, err := readScript(root, "f/a.sh")

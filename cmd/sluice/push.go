@@ -16,15 +16,46 @@ import (
 )
 
 const (
-	scriptExt    = ".sh"
 	settingsExt  = ".script.yaml"
 	inlineMark   = "!inline "
 	maxFileBytes = 4 << 20
 )
 
+// scriptLanguages are the endings of scripts and their languages, as in Windmill;
+// the first that fits counts.
+var scriptLanguages = [][2]string{
+	{".sh", "bash"},
+	{".py", "python3"},
+	{".bun.ts", "bun"},
+	{".deno.ts", "deno"},
+	{".fetch.ts", "nativets"},
+	{".ts", "bun"},
+	{".go", "go"},
+	{".pg.sql", "postgresql"},
+}
+
 // otherLanguages are endings of Windmill's scripts that no worker runs yet;
 // push says so instead of leaving them out in silence.
-var otherLanguages = []string{".py", ".ts", ".go", ".ps1", ".sql", ".php", ".rs", ".rb", ".java", ".cs", ".nu", ".gql"}
+var otherLanguages = []string{".ps1", ".sql", ".php", ".rs", ".rb", ".java", ".cs", ".nu", ".gql"}
+
+// splitScript returns the path and the language of a script's file; "" for
+// another file.
+func splitScript(name string) (where, language string) {
+	for _, l := range scriptLanguages {
+		if where, ok := strings.CutSuffix(name, l[0]); ok {
+			return where, l[1]
+		}
+	}
+	return "", ""
+}
+
+// withoutExt returns the path of a script that may be given as that of its file.
+func withoutExt(path string) string {
+	if where, language := splitScript(path); language != "" {
+		return where
+	}
+	return path
+}
 
 type pushCmd struct {
 	Dir            string `arg:"" type:"existingdir" help:"Folder with scripts in Windmill's layout, such as f/demo/hello.sh beside f/demo/hello.script.yaml."`
@@ -54,7 +85,7 @@ func (p *pushCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if len(found) == 0 {
-		return sluice.Invalid("DIR", "there is no %s file below %s", scriptExt, p.Dir)
+		return sluice.Invalid("DIR", "there is no script, such as hello.sh or hello.py, below %s", p.Dir)
 	}
 	bar := a.progress("Pushing", int64(len(found)))
 	var (
@@ -124,6 +155,7 @@ func (a *app) showPushed(list []pushed, left []string) {
 // scripts but cannot be pushed, each in order.
 func findScripts(root fs.FS) (found, left []string, err error) {
 	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		_, language := splitScript(name)
 		switch {
 		case err != nil:
 			return err
@@ -132,7 +164,7 @@ func findScripts(root fs.FS) (found, left []string, err error) {
 		case d.IsDir() && (strings.HasSuffix(name, ".flow") || strings.HasSuffix(name, "__flow")):
 			return fs.SkipDir // steps of a flow are no scripts
 		case d.IsDir():
-		case strings.HasSuffix(name, scriptExt):
+		case language != "":
 			found = append(found, name)
 		default:
 			for _, ext := range otherLanguages {
@@ -150,7 +182,7 @@ func findScripts(root fs.FS) (found, left []string, err error) {
 }
 
 func (p *pushCmd) push(ctx context.Context, c *client.Client, root fs.FS, name string) (pushed, error) {
-	where := strings.TrimSuffix(name, scriptExt)
+	where, _ := splitScript(name)
 	one := pushed{Path: where, What: "failed"}
 	fail := func(err error) (pushed, error) {
 		one.Error = err.Error()
@@ -189,7 +221,7 @@ func (p *pushCmd) push(ctx context.Context, c *client.Client, root fs.FS, name s
 // readScript makes the object that saves a script out of its files: the code,
 // and beside it the settings, if there are any.
 func readScript(root fs.FS, name string) (map[string]any, error) {
-	where := strings.TrimSuffix(name, scriptExt)
+	where, language := splitScript(name)
 	code, err := readFile(root, name)
 	if err != nil {
 		return nil, err
@@ -218,7 +250,7 @@ func readScript(root fs.FS, name string) (map[string]any, error) {
 	}
 	body["path"] = where
 	body["content"] = code
-	body["language"] = "bash"
+	body["language"] = language
 	return body, nil
 }
 

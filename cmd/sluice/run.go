@@ -72,7 +72,7 @@ func (r *runCmd) request(a *app) (client.RunRequest, error) {
 		}
 	}
 	return client.RunRequest{
-		Path: strings.TrimSuffix(r.Path, scriptExt), Args: args, Tag: r.Tag, Priority: r.Priority,
+		Path: withoutExt(r.Path), Args: args, Tag: r.Tag, Priority: r.Priority,
 		ScheduledIn: int64(r.In / time.Second), MaxWait: int64(r.MaxWait / time.Second), Timeout: int64(r.Timeout / time.Second),
 	}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"sluice"
 	"sluice/examples"
@@ -20,7 +19,8 @@ func seed(ctx context.Context, e *engine.Engine) (int, error) {
 	}
 	saved := 0
 	for _, name := range found {
-		_, err := e.Script(ctx, mainWorkspace, strings.TrimSuffix(name, scriptExt))
+		where, _ := splitScript(name)
+		_, err := e.Script(ctx, mainWorkspace, where)
 		if err == nil {
 			continue
 		}
