@@ -241,7 +241,7 @@ func (a *API) mayRun(ctx context.Context, n *engine.NewJob) error {
 	n.CreatedBy, n.Email = c.Username, c.Email
 	want := scope{domain: "jobs", action: "run", kind: "scripts", paths: n.Path}
 	switch {
-	case n.Preview != nil:
+	case n.Preview != nil || n.Dependencies != nil:
 		want.kind = "preview"
 		if !c.role(n.Workspace).AtLeast(sluice.RoleDeveloper) {
 			return sluice.Errorf(sluice.CodeForbidden, "an operator may run only scripts that are saved")
