@@ -22,6 +22,7 @@ import (
 	"sluice/internal/store"
 	"sluice/internal/store/sqlite"
 	"sluice/internal/worker"
+	"sluice/internal/worker/deps"
 	"sluice/internal/worker/supervisor"
 )
 
@@ -59,8 +60,9 @@ type serverCmd struct {
 	KillGrace        time.Duration `help:"Time between TERM and KILL." default:"5s" hidden:""`
 	// LostMargin is what must lie between a worker's own stop and its loss; only tests shorten it.
 	LostMargin time.Duration `default:"5s" hidden:""`
-	LogLevel   string        `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"SLUICE_LOG_LEVEL"`
-	LogFormat  string        `help:"text or json." default:"text" enum:"text,json" env:"SLUICE_LOG_FORMAT"`
+	dependencyFlags
+	LogLevel  string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"SLUICE_LOG_LEVEL"`
+	LogFormat string `help:"text or json." default:"text" enum:"text,json" env:"SLUICE_LOG_FORMAT"`
 }
 
 // server is a running server: its parts, in the order in which they are made.
@@ -114,7 +116,7 @@ func (s *serverCmd) check() error {
 	case s.Database != "" && (!strings.HasPrefix(s.Database, sqlitePrefix) || s.Database == sqlitePrefix):
 		return sluice.Invalid("--database", "must be %sPATH", sqlitePrefix)
 	}
-	return nil
+	return s.dependencyFlags.check()
 }
 
 func (s *serverCmd) databasePath() string {
@@ -207,7 +209,7 @@ func (v *server) workerConfig() worker.Config {
 		Source: v.engine, BaseURL: v.url(), StopAfter: s.StopAfter, KillGrace: s.KillGrace,
 		InstanceLock: v.lock.file, Logger: v.log,
 		Level: supervisor.Level(s.Isolation), NoNetwork: s.IsolationNetwork == "none", Read: s.IsolationRead,
-		Limits: limits, DiskBytes: s.JobDiskMiB << 20, Cache: filepath.Join(s.Data, "cache"),
+		Limits: limits, DiskBytes: s.JobDiskMiB << 20, Cache: s.cacheDir(s.Data), Dependencies: s.dependencies(),
 	}
 }
 
@@ -308,7 +310,7 @@ func (v *server) bury(ctx context.Context, instance string) error {
 }
 
 func (v *server) removeJobs(instance string) {
-	if err := os.RemoveAll(v.jobsFolder(instance)); err != nil {
+	if err := deps.RemoveAll(v.jobsFolder(instance)); err != nil {
 		v.log.Warn("remove the folder of jobs", "instance", instance, "error", err)
 	}
 }

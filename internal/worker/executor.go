@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/worker/deps"
 	"sluice/internal/worker/supervisor"
 )
 
@@ -117,8 +118,9 @@ type Task struct {
 	// BaseURL is where the job reaches the server; "" if it cannot.
 	BaseURL string
 
-	w *Worker
-	h *held
+	w    *Worker
+	h    *held
+	held []*deps.Held // packages in use
 }
 
 // Launched says that the job's program has been launched.
@@ -165,7 +167,7 @@ func (t *Task) run(ctx context.Context, c supervisor.Command) (supervisor.Exit, 
 	t.h.log.notifyRoom(func() { reader.resume(out) })
 	t.h.stream.notifyRoom(func() { reader.resume(out) })
 	c.Stdout, c.Stderr = ends[streamOut], ends[streamErr]
-	p, err := t.w.launch(c)
+	p, err := t.w.launch(c, false)
 	ends[streamOut].Close()
 	ends[streamErr].Close()
 	if err != nil {

@@ -144,7 +144,7 @@ func (g *Go) compile(ctx context.Context, t *Task, folder, to string, preprocess
 		return Outcome{}, fmt.Errorf("make the compiler's cache: %w", err)
 	}
 	start := time.Now()
-	text, exit, err := t.w.tool(ctx, g.command(dir, t.inside(dir), cache))
+	text, exit, err := t.w.tool(ctx, g.command(dir, t.inside(dir), cache), false)
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -48,8 +48,10 @@ func (w *Worker) heartbeat(ctx context.Context) bool {
 	until = w.lease
 	w.mu.Unlock()
 	w.procMu.Lock()
-	if w.sup != nil {
-		_ = w.sup.Extend(until) // if it is gone there is nothing to keep alive
+	for _, sup := range []*supervisor.Supervisor{w.sup, w.online} {
+		if sup != nil {
+			_ = sup.Extend(until) // if it is gone there is nothing to keep alive
+		}
 	}
 	w.procMu.Unlock()
 	if first {

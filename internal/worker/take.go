@@ -142,6 +142,9 @@ func (w *Worker) runOne(h *held) {
 	var o Outcome
 	h.secrets = newSecretSet(h.Secrets)
 	executor := w.cfg.Executors[h.Language]
+	if h.Kind == sluice.KindDependencies {
+		executor = ExecutorFunc(lockJob)
+	}
 	if executor == nil {
 		o = failed(FailureUnsupported, "This worker cannot run the language %q; it can run %v.", h.Language, w.languages)
 	} else {
@@ -209,7 +212,9 @@ func (w *Worker) guard(e Executor, h *held) (o Outcome) {
 			o = failed(FailureWorker, "The worker had an internal error; its log has the details.")
 		}
 	}()
-	return e.Run(h.ctx, &Task{Assignment: h.Assignment, Dir: w.dir, BaseURL: w.cfg.BaseURL, w: w, h: h})
+	t := &Task{Assignment: h.Assignment, Dir: w.dir, BaseURL: w.cfg.BaseURL, w: w, h: h}
+	defer t.release()
+	return e.Run(h.ctx, t)
 }
 
 // reportOf composes the report. That a job was stopped explains its end better

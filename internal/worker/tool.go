@@ -13,15 +13,16 @@ const toolOutput = 32 << 10
 
 // tool runs a program of ours, such as a compiler, as a job runs, under the
 // supervisor and until ctx ends; but it is no job's launch. It returns the end of
-// what the program printed. An error means that nothing was launched.
-func (w *Worker) tool(ctx context.Context, c supervisor.Command) ([]byte, supervisor.Exit, error) {
+// what the program printed. Online programs have a network even if jobs have
+// none. An error means that nothing was launched.
+func (w *Worker) tool(ctx context.Context, c supervisor.Command, online bool) ([]byte, supervisor.Exit, error) {
 	r, out, err := os.Pipe()
 	if err != nil {
 		return nil, supervisor.Exit{}, fmt.Errorf("make a pipe for a tool: %w", err)
 	}
 	defer r.Close()
 	c.Stdout, c.Stderr = out, out
-	p, err := w.launch(c)
+	p, err := w.launch(c, online)
 	out.Close()
 	if err != nil {
 		return nil, supervisor.Exit{}, err

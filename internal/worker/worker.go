@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/worker/deps"
 	"sluice/internal/worker/supervisor"
 )
 
@@ -40,6 +41,9 @@ type Config struct {
 	DefaultTimeout time.Duration // of jobs that give none; default 1 h
 	TakeWait       time.Duration // how long a Take waits for work; default 30 s, at most 60 s
 
+	// Dependencies says how packages are found. They are kept in Cache; the worker
+	// sets what else the walls ask for.
+	Dependencies deps.Config
 	// Executors by language; default [Languages].
 	Executors map[string]Executor
 	// Isolation of the jobs' processes; nil: [supervisor.Probe] finds the
@@ -111,6 +115,7 @@ type Worker struct {
 	iso       supervisor.Isolation
 	dir       string // absolute
 	cache     string // absolute
+	deps      *deps.Cache
 	languages []string
 	missing   []string
 
@@ -124,8 +129,9 @@ type Worker struct {
 	reportC chan struct{} // a report is ready
 	confC   chan struct{} // a confirmation is due
 
-	procMu sync.Mutex // guards the two below, while they are being made
+	procMu sync.Mutex // guards the three below, while they are being made
 	sup    *supervisor.Supervisor
+	online *supervisor.Supervisor // of tools that need the network, if jobs have none
 	reader *outputReader
 
 	mu       sync.Mutex
@@ -196,14 +202,16 @@ func New(cfg Config) (*Worker, error) {
 	if err := w.makeFolders(); err != nil {
 		return nil, err
 	}
+	var err error
 	if cfg.Isolation != nil {
 		w.iso = *cfg.Isolation
-		return w, nil
-	}
-	var err error
-	if w.iso, err = supervisor.Probe(cfg.Level, w.walls()); err != nil {
+	} else if w.iso, err = supervisor.Probe(cfg.Level, w.walls()); err != nil {
 		_ = os.RemoveAll(w.dir)
 		return nil, fmt.Errorf("find out how jobs can be isolated: %w", err)
+	}
+	if w.deps, err = w.openDependencies(); err != nil {
+		_ = os.RemoveAll(w.dir)
+		return nil, err
 	}
 	return w, nil
 }
@@ -212,7 +220,7 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) walls() supervisor.Config {
 	return supervisor.Config{
 		Isolation: w.iso, InstanceLock: w.cfg.InstanceLock, Limits: w.cfg.Limits, NoNetwork: w.cfg.NoNetwork,
-		Jobs: w.dir, Read: w.cfg.Read, Shared: []string{w.cache},
+		Jobs: w.dir, Read: w.cfg.Read, Shared: append(w.cfg.Dependencies.Folders(), w.cache),
 	}
 }
 
@@ -266,16 +274,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-w.life.Done():
 	}
 	w.loops.Wait()
+	w.deps.Close()
 	var err error
 	w.procMu.Lock()
 	defer w.procMu.Unlock()
-	if w.sup != nil {
-		err = w.sup.Close()
+	for _, sup := range []*supervisor.Supervisor{w.sup, w.online} {
+		if sup != nil {
+			err = errors.Join(err, sup.Close())
+		}
 	}
 	if w.reader != nil {
 		w.reader.close()
 	}
-	if e := os.RemoveAll(w.dir); e != nil && err == nil {
+	if e := deps.RemoveAll(w.dir); e != nil && err == nil {
 		err = fmt.Errorf("remove the worker's folder: %w", e)
 	}
 	return err
@@ -335,20 +346,25 @@ func (w *Worker) waitUntil(ctx context.Context, holds func() bool) bool {
 }
 
 // supervisor returns the running supervisor, and starts one if there is none.
-func (w *Worker) supervisor() (*supervisor.Supervisor, error) {
+// Online asks for one whose programs have a network, which jobs may not have.
+func (w *Worker) supervisor(online bool) (*supervisor.Supervisor, error) {
 	w.procMu.Lock()
 	defer w.procMu.Unlock()
-	if w.sup != nil {
+	at, cfg := &w.sup, w.walls()
+	if online && cfg.NoNetwork {
+		at, cfg.NoNetwork = &w.online, false
+	}
+	if *at != nil {
 		select {
-		case <-w.sup.Done():
+		case <-(*at).Done():
 			w.log.Error("the supervisor process was killed; starting another")
-			_ = w.sup.Close()
-			w.sup = nil
+			_ = (*at).Close()
+			*at = nil
 		default:
-			return w.sup, nil
+			return *at, nil
 		}
 	}
-	sup, err := supervisor.Start(w.walls())
+	sup, err := supervisor.Start(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -359,20 +375,20 @@ func (w *Worker) supervisor() (*supervisor.Supervisor, error) {
 		_ = sup.Close()
 		return nil, err
 	}
-	w.sup = sup
+	*at = sup
 	return sup, nil
 }
 
 // launch launches a command; if the supervisor turns out to be dead, under another.
-func (w *Worker) launch(c supervisor.Command) (*supervisor.Process, error) {
-	sup, err := w.supervisor()
+func (w *Worker) launch(c supervisor.Command, online bool) (*supervisor.Process, error) {
+	sup, err := w.supervisor(online)
 	if err != nil {
 		return nil, err
 	}
 	p, err := sup.Launch(c)
 	if errors.Is(err, supervisor.ErrDead) {
 		<-sup.Done()
-		if sup, err = w.supervisor(); err == nil {
+		if sup, err = w.supervisor(online); err == nil {
 			p, err = sup.Launch(c)
 		}
 	}

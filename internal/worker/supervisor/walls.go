@@ -262,10 +262,10 @@ func (p *process) staged(share string) (string, error) {
 	path := share[1:]
 	for i, base := range p.mode.Shared {
 		rel, ok := below(base, path)
-		if !ok {
+		if !ok && path != base {
 			continue
 		}
-		source := stagedAt(rune(share[0]), i) + "/" + rel
+		source := filepath.Join(stagedAt(rune(share[0]), i), rel)
 		info, err := os.Stat(source)
 		if err != nil {
 			return "", err
