@@ -47,6 +47,7 @@ func (a *API) addJobs() {
 	addJSON(a, "GET /api/w/{workspace}/jobs_u/completed/get_result/{id}", "getCompletedJobResult", "The result of a completed job; 404 until it is", a.getResult)
 	addJSON(a, "GET /api/w/{workspace}/jobs_u/completed/get_result_maybe/{id}", "getCompletedJobResultMaybe", "The result of a job, if it has one", a.getResultMaybe)
 	addJSON(a, "GET /api/w/{workspace}/jobs_u/wait/{id}", "getJobWait", "Ours: why a job does not run; null if it does not wait", a.getWait)
+	addJSON(a, "GET /api/w/{workspace}/jobs_u/get_root_job_id/{id}", "getRootJobId", "The id of the job at the top of a job's chain of parents", a.rootOf)
 	addText(a, "POST /api/w/{workspace}/jobs_u/queue/cancel/{id}", "cancelQueuedJob", "Cancel a job, waiting or running",
 		func(ctx context.Context, in *cancelIn) (string, error) { return a.cancel(ctx, in, false) })
 	addText(a, "POST /api/w/{workspace}/jobs_u/queue/force_cancel/{id}", "forceCancelQueuedJob",

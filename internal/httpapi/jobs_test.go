@@ -316,3 +316,44 @@ func TestApplyLimitsToWaiting(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+func TestRerunJobs(t *testing.T) {
+	r := newRig(t)
+	old := r.script("f/a", "")
+	id := r.ended("f/a", `{"n":12345678901234567890,"x":1}`, "", `1`, true)
+	newest := r.script("f/a", `"summary":"2"`)
+	preview := r.ok(201, "POST", "/api/w/main/jobs/run/preview", `{"content":"echo","language":"bash"}`)
+	again := func(options string) []string {
+		return strings.Split(r.ok(200, "POST", "/api/w/main/jobs/run/batch_rerun_jobs", `{"job_ids":["`+id+`","`+preview+`"],"script_options_by_path":{"f/a":`+options+`}}`), "\n")
+	}
+	for options, want := range map[string]struct{ hash, args string }{
+		`{}`: {old, `{"n":12345678901234567890,"x":1}`},
+		`{"use_latest_version":true,"input_transforms":{"x":{"type":"static","value":[2]},"y":{"type":"static"}}}`: {newest, `{"n":12345678901234567890,"x":[2],"y":null}`},
+	} {
+		lines := again(options)
+		if len(lines) != 2 || !strings.HasPrefix(lines[1], "Error: job_ids: job "+preview) {
+			t.Fatalf("%s: %q", options, lines)
+		}
+		job := r.object(r.ok(200, "GET", "/api/w/main/jobs_u/get/"+lines[0], ""))
+		if job["script_hash"] != want.hash || r.argsOf(lines[0]) != want.args {
+			t.Errorf("%s: %v", options, job)
+		}
+	}
+	if lines := again(`{"input_transforms":{"x":{"type":"javascript","expr":"1"}}}`); !strings.HasPrefix(lines[0], "Error: input_transforms: x") {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestRootJob(t *testing.T) {
+	r := newRig(t)
+	r.script("f/a", "")
+	top := r.run("f/a", "")
+	child := r.ok(201, "POST", "/api/w/main/jobs/run/p/f/a?parent_job="+top, "")
+	grandchild := r.ok(201, "POST", "/api/w/main/jobs/run/p/f/a?parent_job="+child, "")
+	told := r.ok(201, "POST", "/api/w/main/jobs/run/p/f/a?parent_job="+child+"&root_job="+child, "")
+	for id, want := range map[string]string{top: top, child: top, grandchild: top, told: child} {
+		if got := r.ok(200, "GET", "/api/w/main/jobs_u/get_root_job_id/"+id, ""); got != `"`+want+`"` {
+			t.Errorf("%s of %s", got, id)
+		}
+	}
+}

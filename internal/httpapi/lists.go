@@ -235,6 +235,7 @@ func (a *API) addLists() {
 	}
 	count("GET /api/w/{workspace}/jobs/queue/count", "getQueueCount", "How many jobs are due and wait", sluice.StateQueued)
 	count("GET /api/w/{workspace}/jobs/completed/count", "getCompletedCount", "How many jobs have ended", sluice.StateCompleted)
+	addJSON(a, "GET /api/w/{workspace}/jobs/completed/count_jobs", "countCompletedJobs", "How many jobs have ended lately", a.countCompleted, inAdmins)
 	addJSON(a, "GET /api/jobs/completed/count_by_tag", "countCompletedJobsByTag", "How many jobs ended lately, by tag", a.countByTag)
 }
 

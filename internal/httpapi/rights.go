@@ -82,7 +82,8 @@ var rights = map[string]right{
 	"version": anybody(), "health": anybody(), "healthAtRoot": anybody(), "ready": anybody(), "readyAtRoot": anybody(),
 	"home":    anybody(), // shows numbers to administrators of the instance alone
 	"openapi": signed().byPerson(), "openapiDefault": signed().byPerson(), "openapiYAML": signed().byPerson(),
-	"metrics": needs(levelSuper, "metrics:read").byPerson(),
+	"metrics":        needs(levelSuper, "metrics:read").byPerson(),
+	"healthDetailed": needs(levelSuper, "metrics:read").byPerson(),
 
 	"login":  anybody().records("users.login", kindExecute),
 	"logout": signed().byPerson().records("users.logout", kindExecute),
@@ -118,12 +119,12 @@ var rights = map[string]right{
 	"getScriptByHash":           needs(levelOperator, "scripts:read").atPathOfBody(),
 	"listScripts":               needs(levelOperator, "scripts:read"),
 	"getScriptHistoryByPath":    needs(levelOperator, "scripts:read"),
+	"getScriptDeploymentStatus": needs(levelOperator, "scripts:read"),
 	"archiveScriptByPath":       needs(levelDeveloper, "scripts:write").records("scripts.archive", kindDelete),
 	"archiveScriptByHash":       needs(levelDeveloper, "scripts:write").records("scripts.archive", kindDelete),
 	"deleteScriptByPath":        needs(levelAdmin, "scripts:write").records("scripts.delete", kindDelete),
 	"deleteScriptByHash":        needs(levelAdmin, "scripts:write").records("scripts.delete", kindDelete),
 	"diffScripts":               needs(levelOperator, "scripts:read"),
-	"getScriptDeploymentStatus": needs(levelOperator, "scripts:read"),
 	"diffRawTemp":               needs(levelOperator, "scripts:read"),
 	"storeRawTemp":              needs(levelDeveloper, "scripts:read"), // nothing is stored
 	// There are no drafts: these change nothing.
@@ -143,6 +144,7 @@ var rights = map[string]right{
 	"runScriptPreview":              needs(levelDeveloper, "jobs:run:preview"),
 	"runRawScriptDependencies":      needs(levelDeveloper, "jobs:run:preview"),
 	"runRawScriptDependenciesAsync": needs(levelDeveloper, "jobs:run:preview"),
+	"batchReRunJobs":                {level: levelOperator, scope: scope{domain: "jobs", action: "run"}, late: true}, // job by job, as the calls above
 	"runBulk":                       {level: levelOperator, scope: scope{domain: "jobs", action: "run"}, late: true}, // job by job, as the calls above
 
 	"getJob":                     needs(levelOperator, "jobs:read"),
@@ -163,10 +165,12 @@ var rights = map[string]right{
 	"listFilteredQueueUuids":     needs(levelOperator, "jobs:read"),
 	"getQueueCount":              needs(levelOperator, "jobs:read"),
 	"getCompletedCount":          needs(levelOperator, "jobs:read"),
+	"listWsSpecific":             needs(levelOperator, "scripts:read"),
 	"countCompletedJobsByTag":    needs(levelSigned, "jobs:read").byPerson(), // of a workspace: for its members; of all: for administrators of the instance
 	"getDbClock":                 signed(),
 	"getJobUpdatesSSE":           needs(levelOperator, "jobs:read"),
 	"getRootJobId":               needs(levelOperator, "jobs:read"),
+	"countCompletedJobs":         needs(levelOperator, "jobs:read"),
 	"getJobProgress":             needs(levelOperator, "jobs:read"),
 	"setJobProgress":             needs(levelOperator, "jobs:write"), // of a job: for itself and for those that it pushed
 	// An operator cancels the jobs that it pushed.

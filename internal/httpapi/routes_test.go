@@ -219,6 +219,13 @@ var routeTable = []struct {
 	{"GET /api/w/{workspace}/jobs/queue/scheduled_for/{id}", "/api/w/main/jobs/queue/scheduled_for/ENDED", "", 404, textMime, nil},
 	{"GET /api/jobs/db_clock", "/api/jobs/db_clock", "", 200, jsonMime, []string{`/^\d{13}$/`}},
 
+	{"GET /api/w/{workspace}/workspaces/list_ws_specific", "/api/w/main/workspaces/list_ws_specific", "", 200, jsonMime, []string{`/^\[\]$/`}},
+	{"GET /api/w/{workspace}/jobs_u/get_root_job_id/{id}", "/api/w/main/jobs_u/get_root_job_id/ENDED", "", 200, jsonMime, []string{`/^"ENDED"$/`}},
+	{"GET /api/w/{workspace}/jobs_u/get_root_job_id/{id}", "/api/w/main/jobs_u/get_root_job_id/UNKNOWN", "", 404, textMime, nil},
+	{"GET /api/health/detailed", "/api/health/detailed", "", 200, jsonMime, []string{`"pending_jobs":`, `"running_jobs":1`, `"status":"healthy"`}},
+	{"GET /api/w/{workspace}/jobs/completed/count_jobs", "/api/w/main/jobs/completed/count_jobs?success=true&tags=bash,gpu&completed_after_s_ago=60", "", 200, jsonMime, []string{"/^1$/"}},
+	{"GET /api/w/{workspace}/jobs/completed/count_jobs", "/api/w/admins/jobs/completed/count_jobs?all_workspaces=true", "", 200, jsonMime, []string{"/^2$/"}},
+	{"POST /api/w/{workspace}/jobs/run/batch_rerun_jobs", "/api/w/main/jobs/run/batch_rerun_jobs", `{"job_ids":["UNKNOWN","x"],"script_options_by_path":{},"flow_options_by_path":{}}`, 200, textMime, []string{"/^Error: there is no job UNKNOWN\nError: job_ids: must be a UUID/"}},
 	{"GET /api/w/{workspace}/jobs/list", "/api/w/main/jobs/list?job_kinds=script%2Cflow%2Csinglestepflow&per_page=30&has_null_parent=true", "", 200, jsonMime, []string{"ENDED", "FAILED", "RUNNING", "WAITING", noArgs, `!"result"`, `!"wait"`}},
 	{"GET /api/w/{workspace}/jobs/list", "/api/w/main/jobs/list?success=false", "", 200, jsonMime, []string{"FAILED", "!ENDED", "!RUNNING"}},
 	{"GET /api/w/{workspace}/jobs/list", "/api/w/main/jobs/list?running=true", "", 200, jsonMime, []string{"RUNNING", "!WAITING", "!ENDED"}},

@@ -170,6 +170,7 @@ func (a *API) addRuns() {
 		}, created)
 	addText(a, "POST /api/w/{workspace}/jobs/run/preview", "runScriptPreview", "Push a job that runs code which is not saved; answers with its id", a.runPreview, created)
 	a.addBulk()
+	a.addRerun()
 	a.addDependencies()
 
 	anything := &huma.Schema{Description: "The result. With status 500 {\"error\": {…}} of a failed job; with status 504 {\"error\", \"job_id\", \"wait\"}: the job goes on. " +

@@ -34,6 +34,7 @@ func (a *API) addServer() {
 	}
 	addJSON(a, "GET /api/health", "health", "Whether the process answers", health, public)
 	addJSON(a, "GET /health", "healthAtRoot", "Whether the process answers", health, public)
+	addJSON(a, "GET /api/health/detailed", "healthDetailed", "How the parts of the server are", a.detailedHealth)
 	addText(a, "GET /api/ready", "ready", "Whether the server can do its work: its database answers", a.ready, public)
 	addText(a, "GET /ready", "readyAtRoot", "Whether the server can do its work: its database answers", a.ready, public)
 
