@@ -154,17 +154,18 @@ func bashValues(names []string, args json.RawMessage) ([]string, error) {
 // makeFolder makes the job's own folder, with a folder for temporary files in it.
 func (t *Task) makeFolder() (string, error) {
 	dir := filepath.Join(t.Dir, strconv.FormatInt(t.Execution, 10))
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make the job's folder: %w", err)
+	if err := makeFolder(dir); err != nil {
+		return "", err
 	}
-	if err := os.Mkdir(filepath.Join(dir, tmpName), 0o700); err != nil {
-		t.removeFolder(dir)
-		return "", fmt.Errorf("make the job's folder: %w", err)
-	}
-	t.w.mu.Lock()
-	t.h.dir = dir
-	t.w.mu.Unlock()
+	t.setFolder(dir)
 	return dir, nil
+}
+
+// setFolder says which folder is the job's, so that it is measured; "": none.
+func (t *Task) setFolder(dir string) {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	t.h.dir = dir
 }
 
 // inside returns where the job itself finds its folder.
@@ -175,12 +176,15 @@ func (t *Task) inside(dir string) string {
 	return dir
 }
 
-// removeFolder removes the job's folder, also if the job took away its own right
-// to do so.
+// removeFolder removes the job's folder.
 func (t *Task) removeFolder(dir string) {
-	t.w.mu.Lock()
-	t.h.dir = ""
-	t.w.mu.Unlock()
+	t.setFolder("")
+	t.w.removeTree(dir)
+}
+
+// removeTree removes the folder of a job that is gone, also if the job took away
+// its own right to do so.
+func (w *Worker) removeTree(dir string) {
 	// What nearly every job leaves is removed without looking for more.
 	_ = unix.Unlink(filepath.Join(dir, scriptName))
 	_ = unix.Rmdir(filepath.Join(dir, tmpName))
@@ -198,7 +202,7 @@ func (t *Task) removeFolder(dir string) {
 		err = os.RemoveAll(dir)
 	}
 	if err != nil {
-		t.w.log.Warn("a job's folder could not be removed", "dir", dir, "err", err)
+		w.log.Warn("a job's folder could not be removed", "dir", dir, "err", err)
 	}
 }
 

@@ -24,7 +24,7 @@ func NewBun() *Bun {
 		args: []string{"bun", "--no-install", ".wrapper.ts"},
 		// Nothing that bun compiled is kept: it would be kept in the job's folder.
 		env:   []string{"PATH=" + jobPath, "LANG=C.UTF-8", "BUN_RUNTIME_TRANSPILER_CACHE_PATH=0", "DO_NOT_TRACK=1"},
-		files: putWrapper("wrapper.ts"),
+		files: putWrapper("wrapper.ts"), warm: "bun",
 	}}
 }
 

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -10,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +33,11 @@ type program struct {
 	read []string // paths that it reads beside the system's
 	// files puts what the program needs into its working folder.
 	files func(dir string) error
+	// warm names a program that is worth starting ahead; "": it is not.
+	warm string
+	// template is the code of a template that forks the program, and wrapper what
+	// it forks; "": it is executed. See wrappers/template.py.
+	template, wrapper string
 }
 
 // request is what a program is asked. It is one line of JSON on its standard input.
@@ -69,34 +72,26 @@ const (
 var errReplyTooLong = errors.New("the reply is too long")
 
 // ask runs one job through a program that speaks the wrappers' protocol. files
-// puts the job's own files into its folder.
-func (t *Task) ask(ctx context.Context, p program, q request, files func(dir string) error) Outcome {
-	dir, err := t.makeFolder()
+// puts the job's own files into its folder; read are paths that it may read
+// beside those of the program.
+func (t *Task) ask(ctx context.Context, p program, q request, files func(dir string) error, read ...string) Outcome {
+	g, err := t.w.guest(t, p, read)
 	if err != nil {
 		return Outcome{HandBack: err}
 	}
-	defer t.removeFolder(dir)
-	for _, put := range []func(string) error{p.files, files} {
-		if put == nil {
-			continue
-		}
-		if err := put(dir); err != nil {
+	t.setFolder(g.dir)
+	if files != nil && !g.served {
+		if err := files(g.dir); err != nil {
+			t.w.dismiss(g)
 			return Outcome{HandBack: err}
 		}
 	}
 	q.Env = make(map[string]string)
-	for _, v := range t.environment(t.inside(dir)) {
+	for _, v := range t.environment(t.inside(g.dir)) {
 		name, value, _ := strings.Cut(v, "=")
 		q.Env[name] = value
 	}
-	exit, r, err := t.converse(ctx, p, dir, q)
-	switch {
-	case errors.Is(err, errReplyTooLong):
-		return resultTooLarge(exit)
-	case err != nil:
-		return Outcome{HandBack: err}
-	}
-	return t.answer(exit, r)
+	return t.converse(ctx, g, q)
 }
 
 // request is what a wrapper is asked for the task. Its environment is filled in
@@ -152,108 +147,127 @@ func errorJSON(o Outcome) json.RawMessage {
 	return f.json()
 }
 
-// converse starts a program in a folder, asks it one thing, and waits for its
-// end. The reply is empty if there was none. An error that is not
-// [errReplyTooLong] means that nothing was launched.
-func (t *Task) converse(ctx context.Context, p program, dir string, q request) (supervisor.Exit, reply, error) {
-	q.Key = rand.Text()
+// converse asks a program one thing. Unless the program stays for another
+// request it waits until its tree is gone.
+func (t *Task) converse(ctx context.Context, g *guest, q request) Outcome {
+	q.Key, q.More = rand.Text(), g.dedicated != ""
 	var line bytes.Buffer
 	enc := json.NewEncoder(&line)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(q); err != nil {
-		return supervisor.Exit{}, reply{}, fmt.Errorf("write a request: %w", err)
-	}
-	stdin, asks, err := os.Pipe()
-	if err != nil {
-		return supervisor.Exit{}, reply{}, fmt.Errorf("make a pipe for a request: %w", err)
-	}
-	answers, back, err := os.Pipe()
-	if err != nil {
-		stdin.Close()
-		asks.Close()
-		return supervisor.Exit{}, reply{}, fmt.Errorf("make a pipe for replies: %w", err)
+		t.w.dismiss(g)
+		return failed(FailureArguments, "The arguments cannot be passed on: %v.", err)
 	}
 	asked := make(chan struct{})
 	go func() { // a program that does not read does not keep us: it ends, and its end of the pipe with it
 		defer close(asked)
-		defer asks.Close()
-		_, _ = asks.Write(line.Bytes())
+		if _, err := g.asks.Write(line.Bytes()); err == nil && !q.More {
+			g.asks.Close()
+		}
 	}()
+	g.reader.attach(g.out, t.h)
+	heard := make(chan said, 1)
+	go func() { heard <- g.hear(q.Key, t.Launched) }()
+
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	type said struct {
-		reply
-		err error
-	}
-	heard := make(chan said, 1)
+	over := make(chan struct{})
+	var got said
 	go func() {
-		r, err := readReply(answers, q.Key, t.Launched)
-		if errors.Is(err, errReplyTooLong) {
+		defer close(over)
+		if got = <-heard; errors.Is(got.err, errReplyTooLong) {
 			cancel(&Stop{Name: FailureResult, Reason: "The result is too large."})
 		}
-		answers.Close()
-		heard <- said{r, err}
 	}()
-	exit, _, err := t.run(ctx, supervisor.Command{
-		Path: p.path, Args: p.args, Env: p.env, Dir: dir, Stdin: stdin, Reply: back, Read: p.read, Linger: linger,
-	})
-	stdin.Close()
-	back.Close()
-	<-asked
-	got := <-heard
-	if err != nil {
-		return exit, reply{}, err
+	if q.More && t.attendReply(ctx, g, over) && got.final() {
+		<-asked
+		g.reader.detach(g.out)
+		t.w.keep(g)
+		return t.answer(supervisor.Exit{Launched: true}, got.reply)
 	}
-	return exit, got.reply, got.err
+	t.attend(ctx, g.p, nil)
+	<-over
+	<-asked
+	t.setFolder("")
+	t.w.dismiss(g)
+	if errors.Is(got.err, errReplyTooLong) {
+		return resultTooLarge(g.p.Exit())
+	}
+	return t.answer(g.p.Exit(), got.reply)
 }
 
-// readReply reads to the end and returns the first final reply. What does not
-// carry the key is passed over.
-func readReply(from io.Reader, key string, started func()) (reply, error) {
-	var (
-		final reply
-		found bool
-		left  = &io.LimitedReader{R: from, N: replyBounds + 1}
-		lines = bufio.NewReaderSize(left, 32<<10)
-	)
+// attendReply waits for the reply of a program that stays; false: it will not.
+func (t *Task) attendReply(ctx context.Context, g *guest, over <-chan struct{}) bool {
+	select {
+	case <-over:
+		select {
+		case <-g.p.Gone():
+			return false
+		default:
+			return ctx.Err() == nil
+		}
+	case <-ctx.Done():
+	case <-g.p.Gone():
+	}
+	return false
+}
+
+// said is what came back for one request.
+type said struct {
+	reply
+	err error
+}
+
+func (r *reply) final() bool { return r.Result != nil || r.Error != nil }
+
+// hear reads the replies to one request. What does not carry its key is passed
+// over. A program that does not stay is heard to its end.
+func (g *guest) hear(key string, started func()) said {
+	var final said
+	g.left.N = replyBounds + 1
 	for {
-		line, err := lines.ReadBytes('\n')
+		line, err := g.lines.ReadBytes('\n')
 		var r reply
 		if len(line) > 1 && json.Unmarshal(line, &r) == nil && r.Key == key {
 			switch {
 			case r.Started:
 				started()
-			case !found && (r.Result != nil || r.Error != nil):
-				final, found = r, true
+			case !final.final():
+				final.reply = r
 			}
 		}
 		switch {
-		case left.N <= 0:
-			return reply{}, errReplyTooLong
-		case err != nil:
-			return final, nil
+		case g.left.N <= 0:
+			return said{err: errReplyTooLong}
+		case err != nil, g.dedicated != "" && final.final():
+			return final
 		}
 	}
 }
 
 // putWrapper returns what puts a wrapper into a working folder.
 func putWrapper(name string) func(dir string) error {
-	code, err := wrappers.ReadFile("wrappers/" + name)
-	if err != nil {
-		panic(fmt.Sprintf("read an embedded file: %v", err))
-	}
+	code := []byte(wrapperCode(name))
 	return func(dir string) error {
-		if err := os.WriteFile(filepath.Join(dir, "."+name), code, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "."+name), code, 0o644); err != nil {
 			return fmt.Errorf("write the wrapper: %w", err)
 		}
 		return nil
 	}
 }
 
+func wrapperCode(name string) string {
+	code, err := wrappers.ReadFile("wrappers/" + name)
+	if err != nil {
+		panic(fmt.Sprintf("read an embedded file: %v", err))
+	}
+	return string(code)
+}
+
 // putCode returns what puts the user's code into a working folder.
 func putCode(name, code string) func(dir string) error {
 	return func(dir string) error {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(code), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(code), 0o644); err != nil { // the folder is the job's alone
 			return fmt.Errorf("write the script: %w", err)
 		}
 		return nil

@@ -20,6 +20,7 @@ const (
 // file alone; quotas would need a file system that has them.
 func (w *Worker) diskLoop() {
 	for wait(w.life, diskEvery); w.life.Err() == nil; wait(w.life, diskEvery) {
+		w.trim(time.Now())
 		for h, dir := range w.folders(time.Now().Add(-diskEvery)) {
 			bytes, files := usage(dir, w.cfg.DiskBytes)
 			if bytes <= w.cfg.DiskBytes && files <= mostFiles {

@@ -156,25 +156,56 @@ func (t *Task) LastLines() string { return t.h.log.lastLines() }
 // standard output (nil if that is longer than a result may be). An error means
 // that nothing was launched.
 func (t *Task) run(ctx context.Context, c supervisor.Command) (supervisor.Exit, []byte, error) {
-	reader, err := t.w.outputReader()
+	r, err := t.w.begin(c)
 	if err != nil {
 		return supervisor.Exit{}, nil, err
 	}
-	out, ends, err := reader.open(t.w.life, t.h)
-	if err != nil {
-		return supervisor.Exit{}, nil, err
+	r.reader.attach(r.out, t.h)
+	t.attend(ctx, r.p, r.p.Launched())
+	r.reader.finish(r.out)
+	line, ok := r.out.last.result()
+	if !ok {
+		line = nil
+	} else if line == nil {
+		line = []byte{}
 	}
-	t.h.log.notifyRoom(func() { reader.resume(out) })
-	t.h.stream.notifyRoom(func() { reader.resume(out) })
+	return r.p.Exit(), line, nil
+}
+
+// begun is a program that was launched, and its output.
+type begun struct {
+	p      *supervisor.Process
+	out    *output
+	reader *outputReader
+}
+
+// begin launches a command whose output is nobody's yet. An error means that
+// nothing was launched.
+func (w *Worker) begin(c supervisor.Command) (begun, error) {
+	reader, err := w.outputReader()
+	if err != nil {
+		return begun{}, err
+	}
+	out, ends, err := reader.open(w.life)
+	if err != nil {
+		return begun{}, err
+	}
 	c.Stdout, c.Stderr = ends[streamOut], ends[streamErr]
-	p, err := t.w.launch(c, false)
+	p, err := w.launch(c, false)
 	ends[streamOut].Close()
 	ends[streamErr].Close()
 	if err != nil {
 		reader.finish(out)
-		return supervisor.Exit{}, nil, err
+		return begun{}, err
 	}
-	stop, launched := ctx.Done(), p.Launched()
+	return begun{p, out, reader}, nil
+}
+
+// attend waits until a job's tree is gone, and ends it when the job is to end.
+// launched is closed when the job's program was launched; nil: somebody else
+// says so.
+func (t *Task) attend(ctx context.Context, p *supervisor.Process, launched <-chan struct{}) {
+	stop := ctx.Done()
 	var hurry <-chan struct{}
 	for gone := false; !gone; {
 		select {
@@ -194,12 +225,4 @@ func (t *Task) run(ctx context.Context, c supervisor.Command) (supervisor.Exit, 
 	if p.Exit().Launched {
 		t.Launched()
 	}
-	reader.finish(out)
-	line, ok := out.last.result()
-	if !ok {
-		line = nil
-	} else if line == nil {
-		line = []byte{}
-	}
-	return p.Exit(), line, nil
 }

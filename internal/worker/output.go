@@ -54,7 +54,7 @@ type output struct {
 	id      int32
 	ctx     context.Context
 	fds     [streams]int
-	log     *jobLog
+	log     *jobLog // nil: it is nobody's yet, and is not read
 	stream  *jobLog // the result stream
 	lines   streamLines
 	last    lastLine // of standard output
@@ -93,8 +93,8 @@ func newOutputReader() (*outputReader, error) {
 
 // open makes the pipes of a program and returns their write ends, which are to
 // be closed when the program has them.
-func (r *outputReader) open(ctx context.Context, h *held) (*output, [streams]*os.File, error) {
-	o := &output{ctx: ctx, log: h.log, stream: h.stream, masks: [streams]masker{{set: h.secrets}, {set: h.secrets}}}
+func (r *outputReader) open(ctx context.Context) (*output, [streams]*os.File, error) {
+	o := &output{ctx: ctx}
 	var ends [streams]*os.File
 	for s := range streams {
 		var p [2]int
@@ -127,19 +127,54 @@ func (r *outputReader) open(ctx context.Context, h *held) (*output, [streams]*os
 	return o, ends, nil
 }
 
-// finish reads what is left in the pipes of a program that is gone, closes them
-// and returns when the log has all of it, or has had no room for it for logGrace:
-// output that nobody takes must not keep a job from its end.
-func (r *outputReader) finish(o *output) {
+// attach makes the output that of a job.
+func (r *outputReader) attach(o *output, h *held) {
+	resume := func() { r.resume(o) }
+	h.log.notifyRoom(resume)
+	h.stream.notifyRoom(resume)
+	r.do(func() {
+		o.log, o.stream, o.masks = h.log, h.stream, [streams]masker{{set: h.secrets}, {set: h.secrets}}
+		o.lines, o.last, o.stalled = streamLines{}, lastLine{}, false
+		r.advance(o)
+	})
+}
+
+// detach reads what its job has written, and makes the output nobody's.
+func (r *outputReader) detach(o *output) {
+	r.settle(o, func() {
+		for s := range o.fds {
+			for !o.stalled && r.read(o, s) {
+			}
+		}
+		o.flush()
+		o.log, o.stream = nil, nil
+	})
+}
+
+// settle has last called when what is ready was read, or when the log has had no
+// room for it for logGrace.
+func (r *outputReader) settle(o *output, last func()) {
 	done := make(chan struct{})
 	deadline := time.Now().Add(logGrace)
 	var try func()
 	try = func() {
 		r.advance(o)
-		if o.stalled && time.Now().Before(deadline) {
+		if o.log != nil && o.stalled && time.Now().Before(deadline) {
 			time.AfterFunc(5*time.Millisecond, func() { r.do(try) })
 			return
 		}
+		last()
+		close(done)
+	}
+	r.do(try)
+	<-done
+}
+
+// finish reads what is left in the pipes of a program that is gone, closes them
+// and returns when the log has all of it, or has had no room for it for logGrace:
+// output that nobody takes must not keep a job from its end.
+func (r *outputReader) finish(o *output) {
+	r.settle(o, func() {
 		r.mu.Lock()
 		delete(r.byID, o.id)
 		r.mu.Unlock()
@@ -150,11 +185,10 @@ func (r *outputReader) finish(o *output) {
 			_ = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 			_ = unix.Close(fd)
 		}
-		o.flush()
-		close(done)
-	}
-	r.do(try)
-	<-done
+		if o.log != nil {
+			o.flush()
+		}
+	})
 }
 
 // resume reads on for a log that has room again.
@@ -239,6 +273,10 @@ func (r *outputReader) advance(o *output) {
 // read reads once from a stream, or several times if its pipe is wide, and
 // reports whether there may be more. If the log is full it reads nothing.
 func (r *outputReader) read(o *output, s int) bool {
+	if o.log == nil {
+		o.stalled = true
+		return true
+	}
 	if !o.wide && o.log.discards() {
 		o.wide = true
 		for _, fd := range o.fds { // may be refused; it is only faster

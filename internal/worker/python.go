@@ -26,6 +26,7 @@ func NewPython() *Python {
 		// standard library comes with the request.
 		args: []string{"python3", "-I", "-S", "-B", "-X", "frozen_modules", "-X", "utf8", "-X", "int_max_str_digits=0", ".wrapper.py"},
 		env:  []string{"PATH=" + jobPath, "LANG=C.UTF-8"}, files: putWrapper("wrapper.py"),
+		warm: "python3", template: wrapperCode("template.py"), wrapper: wrapperCode("wrapper.py"),
 	}}
 }
 

@@ -116,6 +116,7 @@ type Worker struct {
 	dir       string // absolute
 	cache     string // absolute
 	deps      *deps.Cache
+	guests    *guests
 	languages []string
 	missing   []string
 
@@ -184,7 +185,7 @@ func New(cfg Config) (*Worker, error) {
 		cfg: cfg, log: cfg.Logger.With("worker", cfg.Name), free: cfg.Places,
 		held: make(map[int64]*held), takes: make(map[int64]struct{}),
 		takeC: make(chan struct{}, 1), clockC: make(chan struct{}, 1),
-		reportC: make(chan struct{}, 1), confC: make(chan struct{}, 1),
+		reportC: make(chan struct{}, 1), confC: make(chan struct{}, 1), guests: newGuests(),
 	}
 	w.takeRetry = newBackoff(100*time.Millisecond, 10*time.Second)
 	w.launchRetry = newBackoff(time.Second, 30*time.Second)
@@ -275,6 +276,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.loops.Wait()
 	w.deps.Close()
+	w.closeGuests()
 	var err error
 	w.procMu.Lock()
 	defer w.procMu.Unlock()

@@ -25,6 +25,7 @@ const (
 	fdPids   // likewise
 	fdOOM    // says how many processes were killed for lack of memory; may be absent
 	fdRules  // Landlock ruleset; may be absent
+	fdAdopt  // socket on which the process that a template forks for the init announces itself; may be absent
 	fdCount
 )
 
@@ -57,13 +58,15 @@ type block struct {
 	job       uint64
 	linger    int64
 	plan      plan
+	adopt     bool // the program is forked from a template, not executed
+	template  bool // the program is one: it is no job and keeps its rights
 
 	// Set by the supervisor, once.
 	index      int32
 	group      cgroup
 	lease      *int64 // in the shared page: the boot instant at which the lease ends, ns
 	cloneFlags uintptr
-	namespaces bool // the init is PID 1 of its namespace
+	namespaces bool // the init is PID 1 of its namespace; set for each job
 
 	// Constants, as C strings and as the kernel's structures.
 	name                              [16]byte
@@ -91,10 +94,11 @@ var ignored = [...]os.Signal{
 type initState struct {
 	timer, signals, main int32 // main: process id of the program, in the init's namespace; -1: none
 	execPipe             [2]int32
-	mainDone             bool  // the program has ended, with status
-	status, waited       int32 // wait statuses
-	execRead, launched   bool  // the outcome of exec is known; it succeeded
-	said                 bool  // "launched" is written
+	mainDone             bool     // the program has ended, with status
+	status, waited       int32    // wait statuses
+	execRead, launched   bool     // the outcome of exec is known; it succeeded
+	adopted              [2]int32 // what an adopted process says: an error number, its process id
+	said                 bool     // "launched" is written
 	killing, treeGone    bool
 	cause                uint32
 	execErrno            int32
@@ -185,11 +189,7 @@ func newBlock(m *mode, lease *int64) (*block, error) {
 	}
 	b := (*block)(unsafe.Pointer(&mem[0]))
 	b.lease = lease
-	b.namespaces = m.PIDNamespace
 	b.cloneFlags = uintptr(unix.SIGCHLD) | unix.CLONE_VM
-	if m.PIDNamespace {
-		b.cloneFlags |= unix.CLONE_NEWPID
-	}
 	if m.OwnProc || m.Walls {
 		b.cloneFlags |= unix.CLONE_NEWNS
 	}

@@ -50,10 +50,13 @@ func stackEnd(stack *[stackSize]byte) uintptr {
 func runInit(b *block) {
 	takeFiles(b)
 	prepareInit(b)
-	if b.execErrno == 0 {
-		startJob(b)
-	} else {
+	switch {
+	case b.execErrno != 0:
 		b.treeGone = true
+	case b.adopt:
+		awaitJob(b)
+	default:
+		startJob(b)
 	}
 	for !b.treeGone {
 		armTimer(b)
@@ -150,6 +153,46 @@ func startJob(b *block) {
 	}
 }
 
+// awaitJob lets the process begin that a template forks into the init's
+// namespaces: everything is in place. It becomes the init's child, and says so on
+// the socket.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func awaitJob(b *block) {
+	b.main = -1
+	closeFD(b.execPipe[0])
+	closeFD(b.execPipe[1])
+	b.poll[pollExec].fd = fdAdopt
+	_, _, _ = syscall.RawSyscall6(unix.SYS_WRITE, fdAdopt, uintptr(unsafe.Pointer(&b.num)), 1, 0, 0, 0)
+	for fd := int32(fdIn); fd <= fdReply; fd++ {
+		closeFD(fd)
+	}
+}
+
+// readAdopted learns who the job's process is. Until it has said so it does
+// nothing of the job.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func readAdopted(b *block) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_READ, fdAdopt, uintptr(unsafe.Pointer(&b.adopted)), 8, 0, 0, 0)
+	if errno == unix.EAGAIN || errno == unix.EINTR {
+		return
+	}
+	b.execRead = true
+	b.poll[pollExec].fd = -1
+	if errno != 0 || n != 8 {
+		b.execErrno = int32(unix.ESTALE) // the template is gone
+	} else {
+		b.execErrno, b.main = b.adopted[0], b.adopted[1]
+	}
+	b.launched = b.execErrno == 0
+	closeFD(fdAdopt)
+}
+
 // execJob becomes the job's program, in a session of its own and with the
 // signals as a program expects them.
 //
@@ -158,7 +201,6 @@ func startJob(b *block) {
 //go:nocheckptr
 func execJob(b *block) {
 	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
-	prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL)
 	// All of them: exec resets those that have a handler, but not those that are
 	// ignored, by the supervisor or by whoever started it (make ignores 32).
 	for sig := uintptr(1); sig <= lastSignal; sig++ {
@@ -247,6 +289,10 @@ func readExec(b *block) {
 	if b.execRead || (b.poll[pollExec].revents == 0 && !b.mainDone) {
 		return
 	}
+	if b.adopt {
+		readAdopted(b)
+		return
+	}
 	n, _, _ := syscall.RawSyscall6(unix.SYS_READ, uintptr(b.execPipe[0]), uintptr(unsafe.Pointer(&b.execErrno)), 4, 0, 0, 0)
 	b.execRead, b.launched = true, n == 0
 	b.poll[pollExec].fd = -1
@@ -265,6 +311,11 @@ func reap(b *block) {
 		pid, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&b.waited)),
 			unix.WNOHANG|unix.WALL, uintptr(unsafe.Pointer(&b.rusage)), 0, 0)
 		switch {
+		case errno == unix.ECHILD && b.adopt && !b.execRead:
+			// It is still to come, unless it is not wanted any more: it has not begun,
+			// and the kernel ends it with the namespace.
+			b.treeGone = b.killing
+			return
 		case errno == unix.ECHILD:
 			b.mainDone = true
 			readExec(b) // does not wait: its only writer is gone
@@ -311,6 +362,10 @@ func kill(b *block, cause uint32) {
 		b.cause = cause
 	}
 	signalTree(b, uintptr(unix.SIGKILL))
+	if b.adopt && !b.execRead {
+		readAdopted(b)
+		b.treeGone = !b.execRead
+	}
 }
 
 // signalTree signals all processes of the job. In a namespace -1 names exactly

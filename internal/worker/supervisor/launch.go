@@ -27,6 +27,15 @@ type Command struct {
 	// Stdin becomes the program's standard input; nil: /dev/null. Reply becomes
 	// its descriptor 3; nil: none.
 	Stdin, Reply *os.File
+	// IsTemplate says that the program is no job but a template, which forks the
+	// programs of other commands. It runs our own code alone and keeps the
+	// supervisor's rights; its descriptor 3 is a socket on which the supervisor
+	// tells it what to fork (see template.go).
+	IsTemplate bool
+	// Template is a process launched with IsTemplate that forks this program; Path
+	// and Args are not looked at, and Env is not passed on. Nil: it is executed.
+	Template *Process
+
 	// Linger is how long what the program leaves running may go on after the
 	// program's own end before it is killed, such as the reader of a process
 	// substitution. Nothing left: no waiting.
@@ -115,6 +124,8 @@ func (s *Supervisor) Launch(c Command) (*Process, error) {
 const (
 	hasStdin = 1 << iota
 	hasReply
+	isTemplate
+	hasTemplate
 )
 
 // files are the descriptors that go with the command's message, in order.
@@ -183,10 +194,19 @@ func encodeLaunch(id uint64, c Command) ([]byte, error) {
 	if c.Reply != nil {
 		has |= hasReply
 	}
-	msg := make([]byte, 0, size+30)
+	if c.IsTemplate {
+		has |= isTemplate
+	}
+	template := uint64(0)
+	if c.Template != nil {
+		has |= hasTemplate
+		template = c.Template.id
+	}
+	msg := make([]byte, 0, size+38)
 	msg = append(msg, msgLaunch)
 	msg = le.AppendUint64(msg, id)
 	msg = append(msg, has)
+	msg = le.AppendUint64(msg, template)
 	msg = le.AppendUint64(msg, uint64(max(c.Linger, 1)))
 	msg = le.AppendUint32(msg, uint32(len(c.Args)))
 	msg = le.AppendUint32(msg, uint32(len(c.Env)))

@@ -22,13 +22,14 @@ func (p *process) planJob(b *block, std [fdReply + 1]int32, dir string, shares [
 	pl.reset()
 	rules = p.scopes
 	switch {
+	case b.template:
+		p.planTemplate(pl)
+		return -1, pl.err()
 	case p.mode.Walls:
 		if err := p.planWalls(pl, dir, shares); err != nil {
 			return -1, err
 		}
-		if _, ok := below(p.mode.Jobs, dir); ok {
-			b.dir = pl.str(jobDir)
-		}
+		b.dir = pl.str(p.inside(dir))
 	case p.mode.OwnProc:
 		pl.mount("/", "/", "", unix.MS_REC|unix.MS_PRIVATE)
 		// Should it fail, the job sees the /proc that was there.
@@ -46,8 +47,18 @@ func (p *process) planJob(b *block, std [fdReply + 1]int32, dir string, shares [
 		}
 		ownPipes(std, user)
 	}
-	p.planBounds(pl, b, user, rules)
+	if !b.adopt {
+		p.planBounds(pl, b, user, rules)
+	}
 	return rules, pl.err()
+}
+
+// inside returns where a job finds its working directory.
+func (p *process) inside(dir string) string {
+	if _, ok := below(p.mode.Jobs, dir); ok && p.mode.Walls {
+		return jobDir
+	}
+	return dir
 }
 
 // ownPipes lets a job's user open its pipes anew by name, as /dev/stderr.
@@ -62,6 +73,7 @@ func ownPipes(std [fdReply + 1]int32, user int) {
 
 // planBounds writes down what the job's process does to itself.
 func (p *process) planBounds(pl *plan, b *block, user, rules int) {
+	pl.inJob(step{nr: unix.SYS_PRCTL, a1: unix.PR_CAP_AMBIENT, a2: unix.PR_CAP_AMBIENT_CLEAR_ALL})
 	self := pl.str("0")
 	for fd, have := range map[uintptr]int{fdMemory: b.group.memory, fdPids: b.group.pids} {
 		if have >= 0 {

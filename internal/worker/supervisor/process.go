@@ -101,6 +101,7 @@ type initProc struct {
 	pid    int
 	pidfd  int
 	orders int // write end; -1: closed
+	socket int // to the program, if it is a template; else -1
 	block  *block
 }
 
@@ -238,8 +239,9 @@ func (p *process) serve() bool {
 }
 
 // launch starts the init of a job. The body says which files came with it (1
-// byte); it holds linger (8 bytes), the numbers of arguments and variables (4
-// and 4), the shared paths, and the text of setText.
+// byte) and which template forks it (8 bytes); it holds linger (8 bytes), the
+// numbers of arguments and variables (4 and 4), the shared paths, and the text
+// of setText.
 func (p *process) launch(job uint64, body, oob []byte) (err error) {
 	files, err := receivedFiles(oob)
 	defer func() { closeAll(files) }()
@@ -247,19 +249,20 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 		return err
 	}
 	le := binary.LittleEndian
-	if len(body) < 21 {
+	if len(body) < 29 {
 		return unix.EINVAL
 	}
-	std, err := p.standardFiles(body[0], files)
+	has, template := body[0], le.Uint64(body[1:])
+	std, err := p.standardFiles(has, files)
 	if err != nil {
 		return err
 	}
-	body = body[1:]
+	body = body[9:]
 	b, err := p.takeBlock()
 	if err != nil {
 		return err
 	}
-	i := &initProc{job: job, block: b, pidfd: -1, orders: -1}
+	i := &initProc{job: job, block: b, pidfd: -1, orders: -1, socket: -1}
 	defer func() {
 		if err != nil {
 			p.free = append(p.free, b)
@@ -273,6 +276,12 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 	if err := b.setText(text, int(le.Uint32(body[8:])), int(le.Uint32(body[12:]))); err != nil {
 		return err
 	}
+	b.become(p.mode, has)
+	link, err := p.link(has, template, &std)
+	if err != nil {
+		return err
+	}
+	defer link.close()
 	rules, err := p.planJob(b, std, dirOf(text), shares)
 	if err != nil {
 		return err
@@ -289,12 +298,26 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 	b.job, b.linger = job, int64(le.Uint64(body))
 	b.files = [fdCount]int32{
 		std[fdIn], std[fdOut], std[fdErr], std[fdReply], int32(orders[0]), supStatus, int32(p.lock),
-		int32(b.group.memory), int32(b.group.pids), int32(b.group.oom), int32(rules),
+		int32(b.group.memory), int32(b.group.pids), int32(b.group.oom), int32(rules), link.inits,
 	}
-	pid, errno := forkInit(b)
+	if err := p.fork(i); err != nil {
+		return err
+	}
+	i.socket = link.keep()
+	if b.adopt {
+		// If it cannot be told, its end of the socket closes, and the init sees that.
+		_ = unix.Sendmsg(link.template, p.order(b, p.inside(dirOf(text))), unix.UnixRights(link.files(std, i, b, rules)...), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	}
+	return nil
+}
+
+// fork starts the init and watches it.
+func (p *process) fork(i *initProc) error {
+	pid, errno := forkInit(i.block)
 	if errno != 0 {
 		return errno
 	}
+	var err error
 	i.pid = pid
 	if i.pidfd, err = unix.PidfdOpen(pid, 0); err == nil {
 		err = p.watch(i.pidfd)
@@ -306,7 +329,7 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 		closeAll([]int{i.pidfd})
 		return err
 	}
-	p.inits[int32(i.pidfd)], p.jobs[job] = i, i
+	p.inits[int32(i.pidfd)], p.jobs[i.job] = i, i
 	return nil
 }
 
@@ -386,6 +409,9 @@ func (p *process) reap(i *initProc) {
 	delete(p.jobs, i.job)
 	i.closeOrders()
 	closeAll([]int{i.pidfd})
+	if i.socket >= 0 {
+		closeAll([]int{i.socket})
+	}
 	if !status.Exited() || status.ExitStatus() != 0 {
 		p.endOrphans()
 		p.say(record{job: i.job, kind: recGone, cause: causeLost, status: int32(status)})

@@ -530,6 +530,7 @@ func TestInitIsKilled(t *testing.T) {
 		script, n := tree(tag)
 		p, out := bash(t, s, script)
 		eventually(t, "the tree is complete", func() bool { return running(tag) >= n })
+		<-p.Launched()
 		if err := unix.Kill(onlyChild(t, s.PID()), unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}

@@ -250,7 +250,8 @@ def serve():
     while request := receive(source):
         if not module:
             os.environ.clear()
-            os.environ.update(request.get("env") or {})
+        os.environ.update(request.get("env") or {})
+        if not module:
             sys.path[:0] = [os.getcwd(), *(request.get("paths") or [])]
         module = answer(request, module, to)
         if not module or not request.get("more"):

@@ -167,9 +167,9 @@ let first = true;
 for (let request = receive(); request; request = receive()) {
   if (first) {
     for (const name of Object.keys(process.env)) delete process.env[name];
-    Object.assign(process.env, request.env ?? {});
     first = false;
   }
+  Object.assign(process.env, request.env ?? {});
   if (!(await answer(request)) || !request.more) break;
 }
 process.exit(0);

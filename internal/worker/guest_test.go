@@ -1,0 +1,191 @@
+package worker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice"
+)
+
+// script makes the assignment of a script in a language.
+func script(id int64, language, code string) sluice.Assignment {
+	a := bashJob(id, code, "")
+	a.Language, a.Hash = language, "0123456789abcdef"
+	return a
+}
+
+// languagesKeptWarm have a job that says which process it is in, and what an
+// earlier job has left behind there.
+var languagesKeptWarm = map[string]string{
+	"python3": `
+import os, sys
+def main():
+    seen = getattr(sys, "mark", 0)
+    sys.mark = seen + 1
+    left = os.path.exists("mark")
+    open("mark", "w").close()
+    with open("/proc/self/status") as f:
+        caps = [l.split()[1] for l in f if l.startswith(("CapEff", "CapPrm", "NoNewPrivs"))]
+    return [os.getppid(), os.getuid() != 0, seen, left, caps, os.getcwd(), sys.argv, os.environ["WM_JOB_ID"], len(os.listdir("/proc/self/fd"))]
+`,
+	"bun": `
+import { existsSync, readFileSync, writeFileSync, readdirSync } from "node:fs";
+export function main() {
+  const g = globalThis as any;
+  const seen = g.mark ?? 0;
+  g.mark = seen + 1;
+  const left = existsSync("mark");
+  writeFileSync("mark", "");
+  const caps = readFileSync("/proc/self/status", "utf8").split("\n").filter((l) => /^(CapEff|CapPrm|NoNewPrivs)/.test(l)).map((l) => l.split(/\s+/)[1]);
+  return [process.ppid, process.getuid!() !== 0, seen, left, caps, process.cwd(), ["main.py"], process.env.WM_JOB_ID, 5];
+}
+`,
+}
+
+// A program started ahead serves one job, behind the same walls as any other.
+func TestWarmProgramsServeOneJob(t *testing.T) {
+	for language, code := range languagesKeptWarm {
+		t.Run(language, func(t *testing.T) {
+			f := newFakeSource()
+			w, stop := startWorker(t, f, func(c *Config) { c.Places = 2 })
+			var used []*guest
+			for id := int64(1); id <= 6; id++ {
+				if id > 1 {
+					eventually(t, "programs started ahead", func() bool {
+						w.guests.mu.Lock()
+						defer w.guests.mu.Unlock()
+						list := w.guests.warm[language]
+						if len(list) == 2 {
+							used = append(used, list[1])
+						}
+						return len(list) == 2
+					})
+				}
+				f.push(script(id, language, code))
+				got := string(f.result(t, id).Result)
+				want := fmt.Sprintf(`[1,true,0,false,["0000000000000000","0000000000000000","1"],"/job",["main.py"],"job-%d",`, id)
+				if !strings.HasPrefix(got, want) {
+					t.Errorf("job %d: %s, want %s…", id, got, want)
+				}
+			}
+			if !slices.ContainsFunc(used, func(g *guest) bool { return g.out.closed }) {
+				t.Error("no program that was started ahead was used")
+			}
+			stop()
+			if _, err := os.Stat(w.dir); !os.IsNotExist(err) {
+				left, _ := filepath.Glob(w.dir + "/*")
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// A dedicated program serves many jobs of its script and of no other, with the
+// environment and the log of each.
+func TestDedicatedPrograms(t *testing.T) {
+	for language, code := range languagesKeptWarm {
+		t.Run(language, func(t *testing.T) {
+			f := newFakeSource()
+			startWorker(t, f, func(c *Config) { c.Places = 1 })
+			say := map[string][2]string{"python3": {"def main():", "def main():\n    print('in', os.environ['WM_JOB_ID'])"}, "bun": {"export function main() {", "export function main() {\n  console.log('in', process.env.WM_JOB_ID);"}}[language]
+			code := strings.Replace(code, say[0], say[1], 1)
+			run := func(id int64, hash string) (string, string) {
+				a := script(id, language, code)
+				a.Dedicated, a.Hash = true, hash
+				f.push(a)
+				return string(f.result(t, id).Result), f.logOf(id)
+			}
+			for id := int64(1); id <= 5; id++ {
+				got, log := run(id, "0123456789abcdef")
+				if want := fmt.Sprintf(`[1,true,%d,%v,`, id-1, id > 1); !strings.HasPrefix(got, want) || !strings.Contains(got, fmt.Sprintf(`"job-%d"`, id)) {
+					t.Errorf("job %d: %s, want %s…", id, got, want)
+				}
+				if want := fmt.Sprintf("in job-%d\n", id); log != want {
+					t.Errorf("log of job %d: %q", id, log)
+				}
+			}
+			if got, _ := run(6, "fedcba9876543210"); !strings.HasPrefix(got, `[1,true,0,false,`) {
+				t.Errorf("another script: %s", got)
+			}
+		})
+	}
+}
+
+// A dedicated program that is ended with its job, or that ends itself, is not
+// used again.
+func TestDedicatedProgramThatEnds(t *testing.T) {
+	f := newFakeSource()
+	startWorker(t, f, func(c *Config) { c.Places = 1 })
+	code := `
+import os, sys, time
+n = 0
+def main(what: str = ""):
+    global n
+    n += 1
+    if what == "exit":
+        os._exit(7)
+    if what == "raise":
+        raise ValueError("no")
+    if what == "wait":
+        print("up", flush=True)
+        time.sleep(100)
+    return n
+`
+	push := func(id int64, args string) {
+		a := script(id, "python3", code)
+		a.Dedicated, a.Args = true, []byte(args)
+		f.push(a)
+	}
+	push(1, `{}`)
+	push(2, `{"what":"raise"}`)
+	push(3, `{}`)
+	push(4, `{"what":"exit"}`)
+	push(5, `{}`)
+	push(6, `{"what":"wait"}`)
+	f.until(t, "it waits", func() bool { return len(f.logs[6]) > 0 })
+	f.order(sluice.Order{Execution: 6, Kill: true})
+	push(7, `{}`)
+	for id, want := range map[int64]string{1: "1", 3: "3", 5: "1", 7: "1"} {
+		if r := f.result(t, id); string(r.Result) != want {
+			t.Errorf("job %d: %s, want %s", id, r.Result, want)
+		}
+	}
+	for id, want := range map[int64]string{2: "ValueError", 4: "ExitCode: 7", 6: FailureCanceled} {
+		if r := f.result(t, id); r.Success || !strings.Contains(string(r.Result), want) {
+			t.Errorf("job %d: %s, want %s", id, r.Result, want)
+		}
+	}
+}
+
+// When a template was killed its programs are executed, and it is started anew.
+func TestTemplateThatIsKilled(t *testing.T) {
+	f := newFakeSource()
+	w, _ := startWorker(t, f, func(c *Config) { c.Places = 1 })
+	f.push(script(1, "python3", "def main():\n    return 1"))
+	f.result(t, 1)
+	w.guests.mu.Lock()
+	tpl := w.guests.templates["python3"]
+	w.guests.mu.Unlock()
+	if tpl == nil {
+		t.Fatal("there is no template")
+	}
+	if err := tpl.Kill(0); err != nil {
+		t.Fatal(err)
+	}
+	<-tpl.Gone()
+	for id := int64(2); id <= 6; id++ {
+		f.push(script(id, "python3", "def main():\n    return 1"))
+		if r := f.result(t, id); string(r.Result) != "1" {
+			t.Errorf("job %d: %s", id, r.Result)
+		}
+	}
+	w.guests.mu.Lock()
+	defer w.guests.mu.Unlock()
+	if now := w.guests.templates["python3"]; now == nil || now == tpl || w.guests.broken["python3"] {
+		t.Errorf("the template was not started anew: %v", w.guests.broken)
+	}
+}
