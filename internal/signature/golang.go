@@ -164,13 +164,12 @@ func (g *goReader) props(s *ast.StructType, depth int) []Prop {
 		}
 		_, pointer := f.Type.(*ast.StarExpr)
 		optional := pointer || strings.Contains(options, "omit")
-		t := g.read(f.Type, depth)
-		if len(f.Names) == 0 && tag == "" {
-			props = append(props, t.Props...) // embedded: its fields are ours
-			continue
-		}
 		if len(f.Names) == 0 {
-			props = append(props, Prop{tag, t, optional})
+			if t := g.read(f.Type, depth); tag == "" {
+				props = append(props, t.Props...) // embedded: its fields are ours
+			} else {
+				props = append(props, Prop{tag, t, optional})
+			}
 		}
 		for _, n := range f.Names {
 			if !n.IsExported() {
@@ -180,7 +179,7 @@ func (g *goReader) props(s *ast.StructType, depth int) []Prop {
 			if name == "" {
 				name = n.Name
 			}
-			props = append(props, Prop{name, t, optional})
+			props = append(props, Prop{name, g.read(f.Type, depth), optional}) // read for each: what doubles must count
 		}
 	}
 	return props

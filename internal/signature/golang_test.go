@@ -44,14 +44,15 @@ func TestGo(t *testing.T) {
 
 // Types that double with every step end at a bound.
 func TestGoBounds(t *testing.T) {
-	var b strings.Builder
-	b.WriteString("package inner\ntype T0 struct { A int }\n")
-	for i := 1; i <= 60; i++ {
-		n, m := string(rune('A'+i/10))+string(rune('0'+i%10)), string(rune('A'+(i-1)/10))+string(rune('0'+(i-1)%10))
-		b.WriteString("type " + n + " struct { A, B " + m + "; C " + m + " }\n")
+	for _, fields := range []string{"A, B %; C %", "A, B %", "A %; B %", "A []%; B *%"} {
+		var b strings.Builder
+		b.WriteString("package inner\ntype T0 struct { A int }\n")
+		for i := 1; i <= 60; i++ {
+			b.WriteString("type T" + itoa(i) + " struct { " + strings.ReplaceAll(fields, "%", "T"+itoa(i-1)) + " }\n")
+		}
+		b.WriteString("func main(x T60) {}")
+		check(t, "go", b.String(), "line 63, column 11: the types of the arguments are too large")
 	}
-	b.WriteString("func main(x G0) {}")
-	check(t, "go", b.String(), "line 63, column 11: the types of the arguments are too large")
 	check(t, "go", "package inner\nfunc main("+strings.Repeat("a, ", MaxArgs)+"b int) {}", "line 2, column 11: more than 1000 arguments")
 	if sig, err := Parse("go", "package inner\nfunc main(a "+strings.Repeat("[]", 200_000)+"int) {}"); err == nil {
 		t.Errorf("a type of 200,000 brackets: %s", shape(sig))

@@ -204,7 +204,7 @@ func (p *pyComments) require(line string) {
 // as pandas[all]>=2 begins with, or all of it if it has no name.
 func requirementName(r string) string {
 	end := strings.IndexFunc(r, func(c rune) bool {
-		return !(c < 0x80 && isNameByte(byte(c)) || c == '-' || c == '.')
+		return c != '-' && c != '.' && (c >= 0x80 || !isNameByte(byte(c)))
 	})
 	if end <= 0 {
 		return r

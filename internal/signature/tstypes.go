@@ -320,10 +320,20 @@ func (r *tsReader) lookUp(name string, d tsDeclaration, depth int) Type {
 		p := tsTypes{r: r, cursor: cursor{tokens: collectSome(l, maxDeclaredTokens)}}
 		alias, _ := p.union(depth)
 		if alias.Kind != Object && alias.Kind != Unknown && alias.Kind != Resource {
-			t = alias
+			t = withoutProps(alias)
 		}
 	}
 	r.known[name] = t
+	return t
+}
+
+// withoutProps returns a type without the properties of the objects in its
+// lists. Aliases that name each other twice would double with every step.
+func withoutProps(t Type) Type {
+	if t.Elem != nil {
+		return listOf(withoutProps(*t.Elem))
+	}
+	t.Props = nil
 	return t
 }
 

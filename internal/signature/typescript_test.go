@@ -112,6 +112,11 @@ func TestTypeScriptBounds(t *testing.T) {
 	}
 	check(t, "deno", "export function main("+strings.Join(names, ",")+") {}", "line 1, column 4912: more than 1000 arguments")
 	check(t, "nativets", "export function main(a = "+strings.Repeat("1+", maxTokens)+"1) {}", "line 1, column 21: the parameters are too long")
+	var b strings.Builder
+	for i := range 60 {
+		b.WriteString("type T" + itoa(i) + " = { a: T" + itoa(i+1) + ", b: T" + itoa(i+1) + " }[]\n")
+	}
+	check(t, "bun", b.String()+"export function main(a: T0) {}", "a {list:{object:[]}}")
 	for _, deep := range []string{
 		"a: " + strings.Repeat("{a:", 5000) + "x" + strings.Repeat("}", 5000),
 		"a: " + strings.Repeat("(", 5000) + "x" + strings.Repeat(")", 5000),
