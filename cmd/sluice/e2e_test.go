@@ -18,10 +18,12 @@ import (
 	"time"
 
 	"sluice/client"
+	"sluice/internal/worker/pgjob"
 	"sluice/internal/worker/supervisor"
 )
 
 func TestMain(m *testing.M) {
+	pgjob.Main()
 	supervisor.Main() // a server inside a test executes this program to probe what isolates jobs
 	status := m.Run()
 	if buildDir != "" {

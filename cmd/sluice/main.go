@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"sluice"
+	"sluice/internal/worker/pgjob"
 	"sluice/internal/worker/supervisor"
 )
 
@@ -52,6 +53,7 @@ type app struct {
 }
 
 func main() {
+	pgjob.Main()
 	supervisor.Main() // first: a job's supervisor is this program again
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {

@@ -49,6 +49,7 @@ type request struct {
 	Env   map[string]string `json:"env"`
 	Entry string            `json:"entry"`           // "main" or "preprocessor"
 	Names []string          `json:"names,omitempty"` // of the arguments, in the order of the code, where the program cannot know them
+	Types []string          `json:"types,omitempty"` // kinds of [signature.Type], as Names
 	Code  string            `json:"code,omitempty"`  // where it is no file of the working folder
 	Paths []string          `json:"paths,omitempty"` // folders of packages
 	More  bool              `json:"more,omitempty"`  // stay for another request

@@ -13,10 +13,12 @@ import (
 	"go.uber.org/goleak"
 
 	"sluice"
+	"sluice/internal/worker/pgjob"
 	"sluice/internal/worker/supervisor"
 )
 
 func TestMain(m *testing.M) {
+	pgjob.Main()
 	supervisor.Main()
 	goleak.VerifyTestMain(m)
 }

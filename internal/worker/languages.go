@@ -9,12 +9,13 @@ import (
 func Languages() map[string]Executor {
 	bun := NewBun()
 	return map[string]Executor{
-		"bash":     NewBash(),
-		"bun":      bun,
-		"deno":     bun,
-		"go":       NewGo(),
-		"nativets": bun,
-		"python3":  NewPython(),
+		"bash":       NewBash(),
+		"bun":        bun,
+		"deno":       bun,
+		"go":         NewGo(),
+		"nativets":   bun,
+		"postgresql": Postgres{},
+		"python3":    NewPython(),
 	}
 }
 
