@@ -2,6 +2,9 @@ package worker
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 )
 
 // Bun runs TypeScript and JavaScript with the system's bun; what Windmill calls
@@ -36,5 +39,19 @@ func (b *Bun) Run(ctx context.Context, t *Task) Outcome {
 	if b.err != nil {
 		return failed(FailureUnsupported, "This worker cannot run TypeScript: %v. Install it, for example with: npm install -g bun@1.4.5.", b.err)
 	}
-	return t.ask(ctx, b.program, t.request(), putCode("main.ts", t.Content))
+	packages, err := t.dependencies(ctx)
+	if err != nil {
+		return t.noDependencies(err)
+	}
+	program, code := b.program, putCode("main.ts", t.Content)
+	if packages == "" {
+		return t.ask(ctx, program, t.request(), code)
+	}
+	program.read = []string{packages}
+	return t.ask(ctx, program, t.request(), func(dir string) error {
+		if err := os.Symlink(filepath.Join(packages, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
+			return fmt.Errorf("show the packages: %w", err)
+		}
+		return code(dir)
+	})
 }

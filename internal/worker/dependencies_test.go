@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/internal/worker/deps"
@@ -168,32 +169,46 @@ print("kept")
 	}
 }
 
-// The tools of the other languages work behind the walls, too.
-func TestLockJobOfEveryLanguage(t *testing.T) {
-	f := newFakeSource()
+// Scripts of every language import packages: the lock is found and installed
+// behind the walls, and the script finds them there.
+func TestScriptsThatImport(t *testing.T) {
 	base := t.TempDir()
 	t.Cleanup(func() { _ = deps.RemoveAll(base) })
 	depstest.Module(t, filepath.Join(base, "proxy"), "example.com/hello", "v1.2.0")
+	depstest.Wheel(t, filepath.Join(base, "wheels"), "alpha", "2.0.0")
 	npm := depstest.NPM(t)
-	startWorker(t, f, func(c *Config) {
-		c.Dir, c.Cache = filepath.Join(base, "jobs"), filepath.Join(base, "cache")
-		c.Dependencies.NPMRegistry = npm.URL
-		c.Dependencies.GoProxy, c.Dependencies.GoSumDB = "file://"+filepath.Join(base, "proxy"), "off"
-	})
-	for id, job := range map[int64][3]string{
-		1: {"bun", "import { version } from 'large';", `"tiny": ["tiny@1.2.3"`},
-		2: {"go", "package inner\n\nimport \"example.com/hello\"\n\nfunc main() { print(hello.Version) }\n", "example.com/hello v1.2.0 h1:"},
+	user, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ language, cache, code, lock, want string }{
+		{"python3", base, "import alpha\n\ndef main():\n    return alpha.VERSION\n", "alpha==2.0.0", `"2.0.0"`},
+		{"bun", base, "import { version } from 'large';\nimport 'tiny';\nexport function main() { return version }", `"tiny": ["tiny@1.2.3"`, `"1.2.3"`},
+		// The compiler's cache is filled once for all tests.
+		{"go", user, "package inner\n\nimport \"example.com/hello\"\n\nfunc main() (string, error) { return hello.Version, nil }\n", "example.com/hello v1.2.0 h1:", `"v1.2.0"`},
 	} {
-		a := pythonJob(id, sluice.KindDependencies, job[1])
-		a.Language = job[0]
-		f.push(a)
-		r := f.result(t, id)
-		var v struct{ Lock string }
-		if err := json.Unmarshal(r.Result, &v); err != nil || !strings.Contains(v.Lock, job[2]) {
-			t.Errorf("%s: %s", job[0], r.Result)
-		}
-		if log := f.logOf(id); !strings.HasPrefix(log, "Installed ") {
-			t.Errorf("%s: %q", job[0], log)
-		}
+		t.Run(tt.language, func(t *testing.T) {
+			f := newFakeSource()
+			startWorker(t, f, func(c *Config) {
+				c.Dir, c.Cache = filepath.Join(base, "jobs"), filepath.Join(tt.cache, "sluice-tests")
+				c.Dependencies.PipFindLinks, c.Dependencies.PipNoIndex = []string{filepath.Join(base, "wheels")}, true
+				c.Dependencies.NPMRegistry = npm.URL
+				c.Dependencies.GoProxy, c.Dependencies.GoSumDB = "file://"+filepath.Join(base, "proxy"), "off"
+			})
+			a := pythonJob(1, sluice.KindDependencies, tt.code)
+			a.Language = tt.language
+			f.push(a)
+			r := f.result(t, 1)
+			var v struct{ Lock string }
+			if err := json.Unmarshal(r.Result, &v); err != nil || !strings.Contains(v.Lock, tt.lock) {
+				t.Fatalf("%s", r.Result)
+			}
+			a.Execution, a.Kind, a.Lock = 2, sluice.KindScript, &v.Lock
+			f.push(a)
+			f.untilWithin(t, 5*time.Minute, "the first build", func() bool { _, ok := f.reports[2]; return ok })
+			if r := f.result(t, 2); string(r.Result) != tt.want {
+				t.Errorf("%s", r.Result)
+			}
+		})
 	}
 }

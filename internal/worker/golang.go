@@ -139,12 +139,19 @@ func (g *Go) compile(ctx context.Context, t *Task, folder, to string, preprocess
 	if err := g.writeModule(dir, t.Content, preprocessor); err != nil {
 		return Outcome{}, err
 	}
+	packages, err := t.dependencies(ctx)
+	if err == nil && packages != "" {
+		err = putModules(dir, packages)
+	}
+	if err != nil {
+		return t.noDependencies(err), errNotBuilt
+	}
 	cache := filepath.Join(folder, "build")
 	if err := openCompilerCache(cache); err != nil {
 		return Outcome{}, fmt.Errorf("make the compiler's cache: %w", err)
 	}
 	start := time.Now()
-	text, exit, err := t.w.tool(ctx, g.command(dir, t.inside(dir), cache), false)
+	text, exit, err := t.w.tool(ctx, g.command(dir, t.inside(dir), cache, packages), false)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -218,6 +225,23 @@ func (g *Go) writeModule(dir, code string, preprocessor bool) error {
 	return nil
 }
 
+var moduleClause = regexp.MustCompile(`(?m)^module .*$`)
+
+// putModules has the module that is built require what its lock does.
+func putModules(dir, packages string) error {
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(packages, name))
+		if err != nil {
+			return fmt.Errorf("read the lock: %w", err)
+		}
+		text = moduleClause.ReplaceAll(text, []byte("module sluice.local/job"))
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return fmt.Errorf("write the lock: %w", err)
+		}
+	}
+	return nil
+}
+
 // compilerSays names the user's file as the user does.
 func compilerSays(text []byte) string {
 	var said []string
@@ -230,14 +254,22 @@ func compilerSays(text []byte) string {
 }
 
 // command is the one that builds the module in a folder, which is at home for it.
-func (g *Go) command(dir, home, cache string) supervisor.Command {
-	return supervisor.Command{
+// Packages are those that the code needs, or "".
+func (g *Go) command(dir, home, cache, packages string) supervisor.Command {
+	c := supervisor.Command{
 		Path: g.path, Dir: dir, Write: []string{cache},
 		Args: []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", "program", "."},
 		Env: []string{
 			"PATH=" + jobPath, "LANG=C.UTF-8", "HOME=" + home, "TMPDIR=" + filepath.Join(home, tmpName), "GOROOT=" + g.root, "GOCACHE=" + cache,
 			"GOPATH=" + filepath.Join(home, "gopath"), "GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOTELEMETRY=off",
-			"GOPROXY=off", "GOFLAGS=-mod=mod", "CGO_ENABLED=0",
+			"GOPROXY=off", "CGO_ENABLED=0",
 		},
 	}
+	if packages == "" {
+		c.Env = append(c.Env, "GOFLAGS=-mod=mod")
+	} else {
+		c.Read = []string{packages}
+		c.Env = append(c.Env, "GOFLAGS=-mod=readonly", "GOSUMDB=off", "GOMODCACHE="+filepath.Join(packages, "mod"))
+	}
+	return c
 }

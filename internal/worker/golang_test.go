@@ -133,7 +133,7 @@ func TestGo(t *testing.T) {
 		{name: "syntax", code: "package inner\n\nfunc main( {\n", errName: FailureExecution, message: "main.go: line 3"},
 		{name: "another package", code: "package main\n\nfunc main() {}\n", errName: FailureExecution, message: "package inner"},
 		{name: "no main", code: "package inner\n\nfunc Main() {}\n", errName: FailureExecution, message: "no function main"},
-		{name: "no package", code: "package inner\n\nimport \"example.com/x\"\n\nfunc main() { x.Y() }\n", errName: FailureExecution, message: "main.go:3:8"},
+		{name: "no package", code: "package inner\n\nimport \"example.com/x\"\n\nfunc main() { x.Y() }\n", errName: FailureDependencies, message: "example.com/x: module lookup disabled"},
 	}
 	compileStandardLibrary(t)
 	runLanguageCases(t, "go", NewGo(), cases)

@@ -49,6 +49,7 @@ func startLanguage(t testing.TB, f *fakeSource, language string, e Executor) *Wo
 	}
 	w, _ := startWorker(t, f, func(c *Config) {
 		c.Cache = filepath.Join(cache, "sluice-tests")
+		c.Dependencies.PipNoIndex, c.Dependencies.GoProxy = true, "off" // no test asks a registry elsewhere
 		c.Tags, c.Executors = []string{language}, map[string]Executor{language: e}
 	})
 	return w

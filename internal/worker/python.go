@@ -38,5 +38,13 @@ func (p *Python) Run(ctx context.Context, t *Task) Outcome {
 	if p.err != nil {
 		return failed(FailureUnsupported, "This worker cannot run Python: %v. Install it, for example with: apt install python3.", p.err)
 	}
-	return t.ask(ctx, p.program, t.request(), putCode("main.py", t.Content))
+	packages, err := t.dependencies(ctx)
+	if err != nil {
+		return t.noDependencies(err)
+	}
+	program, q := p.program, t.request()
+	if packages != "" {
+		program.read, q.Paths = []string{packages}, []string{packages}
+	}
+	return t.ask(ctx, program, q, putCode("main.py", t.Content))
 }

@@ -41,6 +41,9 @@ func needsOf(language, code string) needs {
 	}
 	for _, i := range signature.Imports(language, code) {
 		p := need{name: i.Name, version: i.Version}
+		if n.family == familyPython && p.name == "main" {
+			continue // the script itself
+		}
 		switch i.Kind {
 		case signature.PackageImport:
 		case signature.Requirement:

@@ -53,7 +53,7 @@ func TestResolveNothing(t *testing.T) {
 	w := newWorld(t)
 	c := w.open(t)
 	for language, code := range map[string]string{
-		"python3":  "import os, sys\nimport json\n\ndef main():\n    pass\n",
+		"python3":  "import os, sys, main\nimport json\n\ndef main():\n    pass\n",
 		"bun":      "export function main() { return 1 }",
 		"deno":     "export function main() { return 1 }",
 		"nativets": "export function main() { return 1 }",
