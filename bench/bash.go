@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -60,14 +61,18 @@ func bareBash() float64 {
 
 // launchedBash is fork and exec of bash in an isolation, with nothing around it.
 func launchedBash(iso supervisor.Isolation) float64 {
-	s := check1(supervisor.Start(supervisor.Config{Isolation: iso}))
+	jobs := check1(os.MkdirTemp(scratch, "launched-"))
+	defer os.RemoveAll(jobs)
+	dir := filepath.Join(jobs, "1")
+	check(os.Mkdir(dir, 0o700))
+	s := check1(supervisor.Start(supervisor.Config{Isolation: iso, Jobs: jobs, Limits: worker.DefaultLimits}))
 	defer s.Close()
 	check(s.Extend(supervisor.BootNow() + time.Hour))
 	null := check1(os.OpenFile(os.DevNull, os.O_RDWR, 0))
 	defer null.Close()
 	return inPairs(bashJobs, func() {
 		p := check1(s.Launch(supervisor.Command{
-			Path: "/bin/bash", Args: []string{"bash", "-c", bashScript}, Env: []string{"PATH=/usr/bin:/bin"}, Dir: scratch, Stdout: null, Stderr: null,
+			Path: "/bin/bash", Args: []string{"bash", "-c", bashScript}, Env: []string{"PATH=/usr/bin:/bin"}, Dir: dir, Stdout: null, Stderr: null,
 		}))
 		<-p.Gone()
 		if x := p.Exit(); x.Err != nil || x.Status.ExitStatus() != 0 {

@@ -25,6 +25,7 @@ var rows = []row{
 	{name: "idle statements", runs: 1, run: idle},
 	{name: "many groups", runs: 1, run: manyGroups},
 	{name: "bash", run: bash},
+	{name: "languages", runs: 3, run: starts},
 }
 
 // optimum is the least makespan that the rule allows for j jobs of duration d.

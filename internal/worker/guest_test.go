@@ -75,6 +75,11 @@ func TestWarmProgramsServeOneJob(t *testing.T) {
 			if !slices.ContainsFunc(used, func(g *guest) bool { return g.out.closed }) {
 				t.Error("no program that was started ahead was used")
 			}
+			w.guests.mu.Lock()
+			if len(w.guests.broken) > 0 || (len(w.guests.templates) > 0) != (language == "python3") {
+				t.Errorf("templates %v, broken %v", w.guests.templates, w.guests.broken)
+			}
+			w.guests.mu.Unlock()
 			stop()
 			if _, err := os.Stat(w.dir); !os.IsNotExist(err) {
 				left, _ := filepath.Glob(w.dir + "/*")

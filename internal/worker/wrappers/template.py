@@ -86,7 +86,6 @@ def settle(files):
         os.dup2(files[name], place, inheritable=True)
     os.closerange(4, max(files["all"]) + 1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    sys.argv[:] = ["main.py"]
 
 
 def named(order, fds):

@@ -246,6 +246,7 @@ def serve():
     os.dup2(null, 0)
     os.close(null)
     sys.stdout.reconfigure(line_buffering=True)
+    sys.argv[:] = [FILE]
     module = None
     while request := receive(source):
         if not module:
