@@ -34,7 +34,7 @@ func TestBun(t *testing.T) {
 		{name: "exit 3", code: "export function main() { console.error('bye'); process.exit(3) }", errName: FailureExecution, message: "ExitCode: 3, last log lines:\nbye"},
 		{name: "rejection that nobody awaits", code: "export async function main() { Promise.reject(new Error('lonely')); await Bun.sleep(10); return 1 }", want: `1`},
 		{name: "syntax", code: "export function main() {\n  return (1\n}", errName: "SyntaxError", message: "main.ts:3:1"},
-		{name: "no package", code: "import x from 'nowhere-to-be-found'\nexport function main() { return x }", errName: "ResolveMessage", message: "nowhere-to-be-found"},
+		{name: "no package", code: "import x from 'nowhere-to-be-found'\nexport function main() { return x }", errName: "DependenciesErr", message: "nowhere-to-be-found"},
 		{name: "no main", code: "export function other() {}", errName: "ReferenceError", message: "exports no function main"},
 		{name: "main is not exported", code: "function main() {}", errName: "ReferenceError", message: "exports no function main"},
 		{name: "preprocessor", entry: "preprocessor", code: "export async function preprocessor(event: any) { return { got: event } }\nexport function main() {}", args: `{"event":{"kind":"http"}}`, want: `{"got":{"kind":"http"}}`},

@@ -73,10 +73,9 @@ const (
 var errReplyTooLong = errors.New("the reply is too long")
 
 // ask runs one job through a program that speaks the wrappers' protocol. files
-// puts the job's own files into its folder; read are paths that it may read
-// beside those of the program.
-func (t *Task) ask(ctx context.Context, p program, q request, files func(dir string) error, read ...string) Outcome {
-	g, err := t.w.guest(t, p, read)
+// puts the job's own files into its folder.
+func (t *Task) ask(ctx context.Context, p program, q request, files func(dir string) error) Outcome {
+	g, err := t.w.guest(t, p)
 	if err != nil {
 		return Outcome{HandBack: err}
 	}
@@ -183,6 +182,7 @@ func (t *Task) converse(ctx context.Context, g *guest, q request) Outcome {
 	if q.More && t.attendReply(ctx, g, over) && got.final() {
 		<-asked
 		g.reader.detach(g.out)
+		g.packages, t.held = append(g.packages, t.held...), nil // it goes on using them
 		t.w.keep(g)
 		return t.answer(supervisor.Exit{Launched: true}, got.reply)
 	}

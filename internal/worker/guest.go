@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/internal/worker/deps"
 	"sluice/internal/worker/supervisor"
 )
 
@@ -28,6 +29,7 @@ type guest struct {
 	dedicated string        // script that it serves; "": one job
 	served    bool          // it has served a job
 	since     time.Time     // when it became idle
+	packages  []*deps.Held  // that it uses, if it is dedicated
 }
 
 const (
@@ -60,7 +62,7 @@ func newGuests() *guests {
 
 // guest returns a program for a task: one that serves the task's script, one
 // that was started ahead, or a new one.
-func (w *Worker) guest(t *Task, p program, read []string) (*guest, error) {
+func (w *Worker) guest(t *Task, p program) (*guest, error) {
 	script := ""
 	if t.Dedicated && p.warm != "" && t.Hash != "" {
 		script = t.Workspace + "\n" + t.Hash
@@ -68,7 +70,7 @@ func (w *Worker) guest(t *Task, p program, read []string) (*guest, error) {
 			return g, nil
 		}
 	}
-	if p.warm != "" && len(read) == 0 {
+	if p.warm != "" && len(p.read) == 0 {
 		g := w.takeGuest(w.guests.warm, p.warm)
 		w.fill(p)
 		if g != nil {
@@ -76,7 +78,7 @@ func (w *Worker) guest(t *Task, p program, read []string) (*guest, error) {
 			return g, nil
 		}
 	}
-	g, err := w.startGuest(p, read)
+	g, err := w.startGuest(p)
 	if err == nil {
 		g.dedicated = script
 	}
@@ -116,7 +118,7 @@ func (w *Worker) fill(p program) {
 	s.filling[p.warm] = true
 	s.fills.Go(func() {
 		for w.wantsMore(p.warm) {
-			g, err := w.startGuest(p, nil)
+			g, err := w.startGuest(p)
 			if err != nil {
 				w.log.Warn("a program could not be started ahead of its job", "program", p.warm, "err", err)
 				wait(w.life, time.Second)
@@ -205,9 +207,9 @@ func (w *Worker) closeGuests() {
 }
 
 // startGuest starts a program in a folder of its own.
-func (w *Worker) startGuest(p program, read []string) (*guest, error) {
+func (w *Worker) startGuest(p program) (*guest, error) {
 	if tpl := w.template(p); tpl != nil {
-		g, err := w.launchGuest(p, read, tpl)
+		g, err := w.launchGuest(p, tpl)
 		if err != nil || g.began() {
 			return g, err
 		}
@@ -215,7 +217,7 @@ func (w *Worker) startGuest(p program, read []string) (*guest, error) {
 		w.dismiss(g)
 		w.dropTemplate(p.warm, tpl)
 	}
-	return w.launchGuest(p, read, nil)
+	return w.launchGuest(p, nil)
 }
 
 // began waits until the guest is known to run, or not to.
@@ -228,7 +230,7 @@ func (g *guest) began() bool {
 	}
 }
 
-func (w *Worker) launchGuest(p program, read []string, tpl *supervisor.Process) (g *guest, err error) {
+func (w *Worker) launchGuest(p program, tpl *supervisor.Process) (g *guest, err error) {
 	w.guests.mu.Lock()
 	w.guests.next++
 	dir := filepath.Join(w.dir, "g"+strconv.FormatInt(w.guests.next, 10))
@@ -257,8 +259,7 @@ func (w *Worker) launchGuest(p program, read []string, tpl *supervisor.Process) 
 		return nil, fmt.Errorf("make a pipe for replies: %w", err)
 	}
 	b, err := w.begin(supervisor.Command{
-		Path: p.path, Args: p.args, Env: p.env, Dir: dir, Stdin: stdin, Reply: back, Linger: linger,
-		Read: append(p.read[:len(p.read):len(p.read)], read...), Template: tpl,
+		Path: p.path, Args: p.args, Env: p.env, Dir: dir, Stdin: stdin, Reply: back, Linger: linger, Read: p.read, Template: tpl,
 	})
 	stdin.Close()
 	back.Close()
@@ -294,6 +295,9 @@ func (w *Worker) dismiss(g *guest) {
 	g.answers.Close()
 	g.reader.finish(g.out)
 	w.removeTree(g.dir)
+	for _, h := range g.packages {
+		h.Release()
+	}
 }
 
 // template returns the process that forks a program; nil: there is none.

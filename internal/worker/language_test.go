@@ -49,7 +49,8 @@ func startLanguage(t testing.TB, f *fakeSource, language string, e Executor) *Wo
 	}
 	w, _ := startWorker(t, f, func(c *Config) {
 		c.Cache = filepath.Join(cache, "sluice-tests")
-		c.Dependencies.PipNoIndex, c.Dependencies.GoProxy = true, "off" // no test asks a registry elsewhere
+		// No test asks a registry elsewhere.
+		c.Dependencies.PipNoIndex, c.Dependencies.GoProxy, c.Dependencies.NPMRegistry = true, "off", "http://127.0.0.1:1"
 		c.Tags, c.Executors = []string{language}, map[string]Executor{language: e}
 	})
 	return w

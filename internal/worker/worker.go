@@ -275,8 +275,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-w.life.Done():
 	}
 	w.loops.Wait()
-	w.deps.Close()
 	w.closeGuests()
+	w.deps.Close()
 	var err error
 	w.procMu.Lock()
 	defer w.procMu.Unlock()
