@@ -30,6 +30,7 @@ type Act struct {
 	Parameters map[string]string
 
 	recorded atomic.Bool
+	idle     atomic.Bool // the update under way changed nothing
 }
 
 type actKey struct{}
@@ -70,7 +71,8 @@ func (s audited) Update(ctx context.Context, fn func(store.Tx) error) error {
 		return s.Store.Update(ctx, fn)
 	}
 	err := s.Store.Update(ctx, func(tx store.Tx) error {
-		if err := fn(tx); err != nil {
+		a.idle.Store(false)
+		if err := fn(tx); err != nil || a.idle.Load() {
 			return err
 		}
 		entry, err := a.entry(tx.Now())
@@ -79,10 +81,18 @@ func (s audited) Update(ctx context.Context, fn func(store.Tx) error) error {
 		}
 		return tx.AddAudit(entry)
 	})
-	if err == nil {
+	if err == nil && !a.idle.Load() {
 		a.recorded.Store(true)
 	}
 	return err
+}
+
+// changedNothing says that the update under way leaves all as it was, so that
+// it is not recorded.
+func changedNothing(ctx context.Context) {
+	if a := ActOf(ctx); a != nil {
+		a.idle.Store(true)
+	}
 }
 
 // Record writes an act into the log if no update has.

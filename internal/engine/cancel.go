@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"sluice"
 	"sluice/internal/store"
@@ -35,6 +36,9 @@ func (e *Engine) Cancel(ctx context.Context, workspace string, ids []string, by,
 					return err
 				}
 				part = append(part, r)
+			}
+			if !slices.ContainsFunc(part, func(r CancelResult) bool { return !r.Already }) {
+				changedNothing(ctx)
 			}
 			return u.settle()
 		})

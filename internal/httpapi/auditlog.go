@@ -29,7 +29,8 @@ func (a *API) audit(ctx huma.Context, next func(huma.Context)) {
 	act := actFrom(ctx, need)
 	ctx = huma.WithContext(ctx, engine.WithAct(ctx.Context(), act))
 	next(ctx)
-	if s := ctx.Status(); s >= http.StatusOK && s < http.StatusBadRequest && !act.Recorded() {
+	// An answer that is written piece by piece has no status here.
+	if ctx.Status() < http.StatusBadRequest && !act.Recorded() {
 		if err := a.e.Record(context.WithoutCancel(ctx.Context()), act); err != nil {
 			a.log.Error("a change is not in the audit log", "request", requestID(ctx.Context()), "operation", act.Operation, "error", err)
 		}
