@@ -14,6 +14,10 @@
 // own PID namespace, with a /proc of its own; where it does not, it is a child
 // subreaper, which finds the job's descendants by walking down from itself.
 //
+// With walls (see walls.go) the supervisor lives in a root of its own, of which
+// each init has a copy with its job's folder in it. A template (see template.go)
+// is a program that forks others: its forks become children of their own inits.
+//
 // # Life of an init
 //
 //	forked ─(exec succeeded: says "launched")─▶ running ─(program ended)─▶ lingering ─┐
