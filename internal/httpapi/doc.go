@@ -7,8 +7,10 @@
 //
 //	ServeHTTP   request id, headers, one recover
 //	  ├ clean   refuses paths that a mux would redirect ("//", "..")
-//	  ├ admit   asks for the token, but for the few public paths
+//	  ├ identify  asks whose token it is, but for the few public paths
 //	  └ router  the mux; concurrency keys (any bytes) have one of their own
+//	      ├ authorize  asks [rights] whether that person may do this with that token
+//	      ├ audit   has the change that follows written into the audit log with it
 //	      └ huma    reads and validates parameters and body
 //	          └ a handler: calls the engine, answers in Windmill's form
 //
