@@ -17,9 +17,9 @@ import (
 )
 
 // jobRun is a running job with its token.
-func (r *rig) jobRun(args string) sluice.Assignment {
+func (r *rig) jobRun() sluice.Assignment {
 	r.t.Helper()
-	id := r.run("f/a", args)
+	id := r.run("f/a", "{}")
 	as := r.take(1)
 	if len(as) != 1 || as[0].JobID != id {
 		r.t.Fatalf("took %v, want job %s", as, id)
@@ -41,7 +41,7 @@ func TestJobTokenMayDoNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.script("f/a", "")
-	a := r.jobRun(`{}`)
+	a := r.jobRun()
 	classes := map[string]int{}
 	for path, methods := range r.document() {
 		for method, op := range methods {
@@ -117,7 +117,7 @@ func TestJobTokenClasses(t *testing.T) {
 		{"nothing", "GET", "/api/nothing", "", 404, ""},
 		{"version", "GET", "/api/version", "", 200, "CE v"},
 	}
-	another := r.jobRun(`{}`).JobID
+	another := r.jobRun().JobID
 	ends := []struct {
 		name string
 		do   func(a sluice.Assignment)
@@ -138,7 +138,7 @@ func TestJobTokenClasses(t *testing.T) {
 		}},
 	}
 	for _, end := range ends {
-		a := r.jobRun(`{}`)
+		a := r.jobRun()
 		fill := strings.NewReplacer("OWN", a.JobID, "ANOTHER", another)
 		for _, c := range calls {
 			got := r.as(a.Token, c.method, fill.Replace(c.path), fill.Replace(c.body))
@@ -183,7 +183,7 @@ func TestJobTokenClasses(t *testing.T) {
 func TestParentSpeaksForItsJobs(t *testing.T) {
 	r := newRig(t)
 	r.script("f/a", "")
-	parent := r.jobRun(`{}`)
+	parent := r.jobRun()
 	for _, query := range []string{"parent_job", "root_job"} {
 		id := r.ok(201, "POST", "/api/w/main/jobs/run/p/f/a?"+query+"="+parent.JobID, `{}`)
 		child := r.take(1)[0]
@@ -204,8 +204,8 @@ func TestParentSpeaksForItsJobs(t *testing.T) {
 func TestFloodingJob(t *testing.T) {
 	r := newRig(t)
 	r.script("f/a", "")
-	a := r.jobRun(`{}`)
-	b := r.jobRun(`{}`)
+	a := r.jobRun()
+	b := r.jobRun()
 	paths := []struct{ method, path, body string }{
 		{"GET", "/api/w/main/jobs_u/getupdate/" + a.JobID + "?running=false", ""},
 		{"GET", "/api/w/main/jobs_u/get_logs/" + a.JobID, ""},
@@ -300,7 +300,7 @@ func TestMeters(t *testing.T) {
 func TestUpdatesAsEvents(t *testing.T) {
 	r := newRig(t)
 	r.script("f/a", "")
-	a := r.jobRun(`{}`)
+	a := r.jobRun()
 	s := r.stream("/api/w/main/jobs_u/getupdate_sse/" + a.JobID)
 	next := func() (u updateJSON) {
 		for s.scan.Scan() {
@@ -378,7 +378,7 @@ func TestLabelsInLists(t *testing.T) {
 func TestWaitsAreBounded(t *testing.T) {
 	r := newRig(t)
 	r.script("f/a", "")
-	a := r.jobRun(`{}`)
+	a := r.jobRun()
 	var open []*stream
 	for range jobWaits {
 		open = append(open, r.stream("/api/w/main/events", "Authorization", "Bearer "+a.Token))
