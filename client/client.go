@@ -8,7 +8,10 @@
 // Every error that comes from the server or the way to it is a
 // [sluice.Error]; its code comes from the HTTP status. A call is repeated, with
 // growing and jittered pauses, only where a repetition changes nothing: reads,
-// and pushes of jobs whose ids were drawn by the caller.
+// and pushes of jobs whose ids were drawn by the caller. That is done when the
+// server cannot be reached or answers 502, 503 or 504, and when it answers 429
+// and says in Retry-After when to come again; a 429 without it, such as that
+// of a group in which too many jobs wait, is an answer.
 package client
 
 import (
@@ -22,6 +25,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +44,7 @@ const (
 	attempts      = 5        // of a call that may be repeated
 	firstPause    = 100 * time.Millisecond
 	longestPause  = 2 * time.Second
+	longestAfter  = 30 * time.Second // that a server may ask for; if it asks for more, its error is returned
 	headerTimeout = 90 * time.Second // until a server begins to answer; long polls are shorter
 	dialTimeout   = 10 * time.Second
 )
@@ -156,7 +161,7 @@ func (c *Client) do(ctx context.Context, r call) error {
 		if err == nil || !r.repeat || n == attempts || !passing(err) || ctx.Err() != nil {
 			return err
 		}
-		if sleep(ctx, jitter(pause)) != nil {
+		if sleep(ctx, max(jitter(pause), retryAfter(err))) != nil {
 			return err
 		}
 		pause = min(2*pause, longestPause)
@@ -263,7 +268,9 @@ func (c *Client) refusal(resp *http.Response) error {
 	if text == "" {
 		text = fmt.Sprintf("%s answered %s", c.base, resp.Status)
 	}
-	return &sluice.Error{Code: CodeOfStatus(resp.StatusCode), Message: text, Err: &StatusError{Status: resp.StatusCode, Body: data}}
+	return &sluice.Error{Code: CodeOfStatus(resp.StatusCode), Message: text, Err: &StatusError{
+		Status: resp.StatusCode, Body: data, RetryAfter: secondsOf(resp.Header.Get("Retry-After")),
+	}}
 }
 
 // messageIn finds the sentence in a JSON answer: {"error":"…"},
@@ -301,6 +308,9 @@ func messageInObject(data json.RawMessage) string {
 type StatusError struct {
 	Status int    // HTTP status
 	Body   []byte // the first bytes of the answer
+	// RetryAfter is the time after which the server wants to be asked again; 0
+	// if it named none.
+	RetryAfter time.Duration
 }
 
 // Error returns the status in words.
@@ -338,7 +348,32 @@ func CodeOfStatus(status int) sluice.Code {
 
 // passing reports whether the same call may fare better in a moment.
 func passing(err error) bool {
-	return sluice.CodeOf(err) == sluice.CodeUnavailable && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+	after := retryAfter(err)
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), after > longestAfter:
+		return false
+	case sluice.CodeOf(err) == sluice.CodeUnavailable:
+		return true
+	}
+	return sluice.CodeOf(err) == sluice.CodeLimited && after > 0
+}
+
+// retryAfter returns how long the server wants to be left alone.
+func retryAfter(err error) time.Duration {
+	if e := (*StatusError)(nil); errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// secondsOf reads a Retry-After in seconds, as a Sluice server writes it; 0
+// for all else.
+func secondsOf(text string) time.Duration {
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return time.Duration(n) * time.Second
 }
 
 // jitter returns a duration between a half and the whole of d.

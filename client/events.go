@@ -83,7 +83,7 @@ func (s *Stream) connectPatiently() error {
 		if err == nil || n == attempts || !passing(err) || s.ctx.Err() != nil {
 			return err
 		}
-		if sleep(s.ctx, jitter(pause)) != nil {
+		if sleep(s.ctx, max(jitter(pause), retryAfter(err))) != nil {
 			return err
 		}
 		pause = min(2*pause, longestPause)

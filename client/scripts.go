@@ -39,8 +39,48 @@ func (c *Client) Script(ctx context.Context, path string) (*Script, error) {
 // Scripts lists the newest versions of the workspace's scripts; page counts
 // from 1.
 func (c *Client) Scripts(ctx context.Context, page, perPage int) ([]Script, error) {
-	q := url.Values{"page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(perPage)}}
-	return fetch[[]Script](ctx, c, get(c.in("scripts/list"), q))
+	return fetch[[]Script](ctx, c, get(c.in("scripts/list"), paging(page, perPage)))
+}
+
+// ScriptByHash returns one version of a script.
+func (c *Client) ScriptByHash(ctx context.Context, hash string) (*Script, error) {
+	return fetch[*Script](ctx, c, get(c.in("scripts/get/h/"+escapeSegment(hash)), nil))
+}
+
+// ScriptFields returns the newest version at a path with every field that the
+// server shows, those that [Script] does not name included.
+func (c *Client) ScriptFields(ctx context.Context, path string) (map[string]json.RawMessage, error) {
+	return fetch[map[string]json.RawMessage](ctx, c, get(c.in("scripts/get/p/"+escapePath(path)), nil))
+}
+
+// ScriptVersion is one entry of a script's history.
+type ScriptVersion struct {
+	Hash      string    `json:"script_hash"`
+	Message   string    `json:"deployment_msg,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
+}
+
+// ScriptHistory lists the versions of a script, newest first.
+func (c *Client) ScriptHistory(ctx context.Context, path string) ([]ScriptVersion, error) {
+	return fetch[[]ScriptVersion](ctx, c, get(c.in("scripts/history/p/"+escapePath(path)), nil))
+}
+
+// ScriptDiff says what differs between two versions.
+type ScriptDiff struct {
+	Diff     string                  `json:"diff"` // of the code, unified; "" if it is the same
+	Settings map[string]SettingsDiff `json:"settings"`
+}
+
+// SettingsDiff is a field that differs; null stands for one that is not set.
+type SettingsDiff struct {
+	From json.RawMessage `json:"from"`
+	To   json.RawMessage `json:"to"`
+}
+
+// DiffScripts compares two versions, named by their hashes.
+func (c *Client) DiffScripts(ctx context.Context, from, to string) (*ScriptDiff, error) {
+	return fetch[*ScriptDiff](ctx, c, get(c.in("scripts/diff/"+escapeSegment(from)+"/"+escapeSegment(to)), nil))
 }
 
 // SaveScript saves a version of a script and returns its hash. body is the
@@ -58,33 +98,9 @@ func (c *Client) ArchiveScript(ctx context.Context, path string) error {
 	return c.do(ctx, post(c.in("scripts/archive/p/"+escapePath(path)), nil))
 }
 
-// Workspace is a tenant of the server.
-type Workspace struct {
-	ID    string `json:"id"`
-	Name  string `json:"name"`
-	Owner string `json:"owner,omitempty"`
-}
-
-// Workspaces lists all that the caller may see.
-func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
-	return fetch[[]Workspace](ctx, c, get("workspaces/list", nil))
-}
-
-// CreateWorkspace makes a workspace; code conflict if the id is taken.
-func (c *Client) CreateWorkspace(ctx context.Context, id, name string) error {
-	return c.do(ctx, post("workspaces/create", map[string]string{"id": id, "name": name}))
-}
-
-// User is who the token belongs to.
-type User struct {
-	Email      string `json:"email"`
-	Username   string `json:"username"`
-	SuperAdmin bool   `json:"super_admin"`
-}
-
-// WhoAmI returns the token's user; code unauthorized if the token is unknown.
-func (c *Client) WhoAmI(ctx context.Context) (*User, error) {
-	return fetch[*User](ctx, c, get("users/whoami", nil))
+// DeleteScript erases all versions of a script; jobs of it that wait fail.
+func (c *Client) DeleteScript(ctx context.Context, path string) error {
+	return c.do(ctx, post(c.in("scripts/delete/p/"+escapePath(path)), nil))
 }
 
 // Worker is a worker that the server heard of.
