@@ -34,7 +34,8 @@ type program struct {
 	// files puts what the program needs into its working folder.
 	files func(dir string) error
 	// warm names a program that is worth starting ahead; "": it is not.
-	warm string
+	warm  string
+	stays bool // it is told so as its last argument: it may be asked more than once
 	// template is the code of a template that forks the program, and wrapper what
 	// it forks; "": it is executed. See wrappers/template.py.
 	template, wrapper string

@@ -63,26 +63,26 @@ func newGuests() *guests {
 // guest returns a program for a task: one that serves the task's script, one
 // that was started ahead, or a new one.
 func (w *Worker) guest(t *Task, p program) (*guest, error) {
-	script := ""
 	if t.Dedicated && p.warm != "" && t.Hash != "" {
-		script = t.Workspace + "\n" + t.Hash
+		script := t.Workspace + "\n" + t.Hash
 		if g := w.takeGuest(w.guests.dedicated, script); g != nil {
 			return g, nil
 		}
+		p.stays = true
+		g, err := w.startGuest(p)
+		if err == nil {
+			g.dedicated = script
+		}
+		return g, err
 	}
 	if p.warm != "" && len(p.read) == 0 {
 		g := w.takeGuest(w.guests.warm, p.warm)
 		w.fill(p)
 		if g != nil {
-			g.dedicated = script
 			return g, nil
 		}
 	}
-	g, err := w.startGuest(p)
-	if err == nil {
-		g.dedicated = script
-	}
-	return g, err
+	return w.startGuest(p)
 }
 
 // takeGuest returns the newest guest of a kind that is still there.
@@ -258,8 +258,12 @@ func (w *Worker) launchGuest(p program, tpl *supervisor.Process) (g *guest, err 
 		asks.Close()
 		return nil, fmt.Errorf("make a pipe for replies: %w", err)
 	}
+	args := p.args
+	if p.stays {
+		args = append(args[:len(args):len(args)], "stay")
+	}
 	b, err := w.begin(supervisor.Command{
-		Path: p.path, Args: p.args, Env: p.env, Dir: dir, Stdin: stdin, Reply: back, Linger: linger, Read: p.read, Template: tpl,
+		Path: p.path, Args: args, Env: p.env, Dir: dir, Stdin: stdin, Reply: back, Linger: linger, Read: p.read, Template: tpl,
 	})
 	stdin.Close()
 	back.Close()

@@ -1,60 +1,83 @@
 // Runs the script main.ts of the working folder for a worker.
 //
 // Requests come in on descriptor 0, replies go out on descriptor 3, one JSON
-// document a line. Both are opened anew elsewhere and closed here before the
-// script's own code runs: it reads nothing, and it finds 3 free. A reply carries
-// the key of its request, so that nothing else in the pipe is taken for one.
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+// document a line. A reply carries the key of its request, so that nothing else
+// in the pipe is taken for one.
+//
+// A program that serves one job reads its request to the end of the pipe, where
+// the script then finds itself. One that stays (its argument says so) opens both
+// descriptors anew elsewhere and closes them before the script's own code runs.
+// Only that one loads node:fs, which costs as much as starting bun.
 
 type Request = {
   key: string;
   args: Record<string, unknown>;
   env?: Record<string, string>;
   entry?: string;
-  more?: boolean;
 };
 
 const file = "main.ts";
 const here = process.cwd() + "/";
 const self = import.meta.path;
+const stays = process.argv[2] === "stay";
 
-const source = move(0, "r");
-openSync("/dev/null", "r"); // becomes 0, the lowest that is free
-const target = move(3, "w");
-
-function move(fd: number, flags: string): number {
-  const moved = openSync(`/proc/self/fd/${fd}`, flags);
-  closeSync(fd);
-  return moved;
-}
-
-let rest = Buffer.alloc(0);
-
-// receive returns the next request, or null at the end.
-function receive(): Request | null {
-  const parts = [rest];
-  const chunk = Buffer.alloc(1 << 16);
-  let end = rest.indexOf(10);
-  while (end < 0) {
-    const n = readSync(source, chunk);
-    if (n === 0) return null;
-    const part = Buffer.from(chunk.subarray(0, n));
-    end = part.indexOf(10);
-    parts.push(part);
+// channel returns what receives the next request, null at the end, and what
+// writes a reply.
+async function channel(): Promise<{ receive: () => Promise<Request | null>; write: (text: string) => unknown }> {
+  if (!stays) {
+    let asked = false;
+    return {
+      receive: async () => {
+        if (asked) return null;
+        asked = true;
+        const text = await Bun.file("/proc/self/fd/0").text();
+        return text === "" ? null : JSON.parse(text);
+      },
+      write: (text) => Bun.write(Bun.file(3), text),
+    };
   }
-  const all = Buffer.concat(parts);
-  const at = all.indexOf(10);
-  rest = all.subarray(at + 1);
-  return JSON.parse(all.toString("utf8", 0, at));
+  const { closeSync, openSync, readSync, writeSync } = await import("node:fs");
+  const move = (fd: number, flags: string) => {
+    const moved = openSync(`/proc/self/fd/${fd}`, flags);
+    closeSync(fd);
+    return moved;
+  };
+  const source = move(0, "r");
+  openSync("/dev/null", "r"); // becomes 0, the lowest that is free
+  const target = move(3, "w");
+  let rest = Buffer.alloc(0);
+  return {
+    receive: async () => {
+      const parts = [rest];
+      const chunk = Buffer.alloc(1 << 16);
+      let end = rest.indexOf(10);
+      while (end < 0) {
+        const n = readSync(source, chunk);
+        if (n === 0) return null;
+        const part = Buffer.from(chunk.subarray(0, n));
+        end = part.indexOf(10);
+        parts.push(part);
+      }
+      const all = Buffer.concat(parts);
+      const at = all.indexOf(10);
+      rest = all.subarray(at + 1);
+      return JSON.parse(all.toString("utf8", 0, at));
+    },
+    write: (text) => {
+      let data = Buffer.from(text);
+      while (data.length > 0) data = data.subarray(writeSync(target, data));
+    },
+  };
 }
+
+const { receive, write } = await channel();
 
 // send writes a reply; value is JSON already.
-function send(key: string, name: string, value: string) {
-  let data = Buffer.from(`\n{"key":"${key}","${name}":${value}}\n`);
+async function send(key: string, name: string, value: string) {
   try {
-    while (data.length > 0) data = data.subarray(writeSync(target, data));
+    await write(`\n{"key":"${key}","${name}":${value}}\n`);
   } catch {
-    writeSync(2, "The script has closed the descriptor on which its result is reported.\n");
+    console.error("The script has closed the descriptor on which its result is reported.");
     process.exit(1);
   }
 }
@@ -140,7 +163,7 @@ let module: any;
 async function answer(request: Request): Promise<boolean> {
   const { key, args } = request;
   const entry = request.entry || "main";
-  send(key, "started", "true");
+  await send(key, "started", "true");
   let ran = false;
   let reply: [string, string];
   try {
@@ -159,17 +182,17 @@ async function answer(request: Request): Promise<boolean> {
   } catch (e) {
     reply = ["error", describe(e)];
   }
-  send(key, ...reply);
+  await send(key, ...reply);
   return ran;
 }
 
 let first = true;
-for (let request = receive(); request; request = receive()) {
+for (let request = await receive(); request; request = await receive()) {
   if (first) {
     for (const name of Object.keys(process.env)) delete process.env[name];
     first = false;
   }
   Object.assign(process.env, request.env ?? {});
-  if (!(await answer(request)) || !request.more) break;
+  if (!(await answer(request))) break;
 }
 process.exit(0);
