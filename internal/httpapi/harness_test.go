@@ -27,6 +27,7 @@ const testToken = "secret-token"
 type rig struct {
 	t     testing.TB
 	e     *engine.Engine
+	store store.Store
 	api   *API
 	url   string
 	log   *lockedBuffer
@@ -86,7 +87,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 			t.Error(err)
 		}
 	})
-	return &rig{t: t, e: e, api: api, url: srv.URL, log: log}
+	return &rig{t: t, e: e, store: s, api: api, url: srv.URL, log: log}
 }
 
 const rigPassword = "the password of everybody"

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"sluice"
 )
@@ -89,6 +90,9 @@ func cleanPath(r *http.Request) error {
 	if !strings.HasPrefix(p, "/") {
 		return sluice.Errorf(sluice.CodeInvalid, "the path must begin with /")
 	}
+	if err := checkQuery(r.URL.RawQuery); err != nil {
+		return err
+	}
 	if isKeyPath(r.URL.Path) {
 		return nil
 	}
@@ -98,6 +102,19 @@ func cleanPath(r *http.Request) error {
 	}
 	if p != clean {
 		return sluice.Errorf(sluice.CodeInvalid, "the path has an empty, . or .. segment; a server address must not end in a slash")
+	}
+	return nil
+}
+
+const maxParameters = 500
+
+// checkQuery refuses a query of which a part would be passed over in silence.
+func checkQuery(raw string) error {
+	if strings.Count(raw, "&") >= maxParameters {
+		return sluice.Errorf(sluice.CodeInvalid, "the query has more than %d parameters", maxParameters)
+	}
+	if _, err := url.ParseQuery(raw); err != nil {
+		return sluice.Errorf(sluice.CodeInvalid, "the query is malformed: escape %%, ; and what is no text, such as %%25")
 	}
 	return nil
 }
@@ -113,6 +130,8 @@ func checkPath(p string) error {
 		return sluice.Invalid(field, "must be at most 255 bytes long")
 	case strings.ContainsRune(p, 0):
 		return sluice.Invalid(field, "must not hold a NUL byte")
+	case !utf8.ValidString(p):
+		return sluice.Invalid(field, "must be UTF-8")
 	case strings.ContainsRune(p, '#'):
 		return sluice.Invalid(field, "must not hold #, which separates a flow from its step in keys")
 	case strings.ContainsAny(p, "\r\n"):
