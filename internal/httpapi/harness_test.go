@@ -222,7 +222,7 @@ func (r *rig) take(places int) []sluice.Assignment {
 
 func (r *rig) beat() {
 	r.t.Helper()
-	_, err := r.e.Heartbeat(context.Background(), sluice.Heartbeat{Worker: "w1", Instance: "here", Tags: []string{"bash"}, Places: 4, Version: "1.2.3", Address: "127.0.0.1"})
+	_, err := r.e.Heartbeat(context.Background(), sluice.Heartbeat{Worker: "w1", Instance: "here", Tags: []string{"bash"}, Places: 4, Version: "1.2.3", Address: "127.0.0.1", Languages: []string{"bash"}, Missing: []string{"python3"}, Isolation: "Walls."})
 	if err != nil {
 		r.t.Fatal(err)
 	}

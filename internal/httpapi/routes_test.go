@@ -85,7 +85,7 @@ var routeTable = []struct {
 	{"POST /api/workspaces/unarchive/{id}", "/api/workspaces/unarchive/none", "", 404, textMime, []string{"none"}},
 	{"GET /api/settings/global/automate_username_creation", "/api/settings/global/automate_username_creation", "", 200, jsonMime, []string{"/^true$/"}},
 	{"GET /api/configs/list_worker_groups", "/api/configs/list_worker_groups", "", 200, jsonMime, []string{`[{"name":"default","config":{}}]`}},
-	{"GET /api/workers/list", "/api/workers/list?ping_since=10", "", 200, jsonMime, []string{`"worker":"w1"`, `"worker_group":"default"`, `"custom_tags":["bash"]`, `/"last_ping":\d+,/`, `"wm_version":"1.2.3"`}},
+	{"GET /api/workers/list", "/api/workers/list?ping_since=10", "", 200, jsonMime, []string{`"worker":"w1"`, `"worker_group":"default"`, `"custom_tags":["bash"]`, `/"last_ping":\d+,/`, `"wm_version":"1.2.3"`, `"languages":["bash"]`, `"missing_languages":["python3"]`, `"isolation":"Walls."`}},
 
 	{"POST /api/auth/login", "/api/auth/login", `{"email":"admin@sluice.local","password":"` + rigPassword + `"}`, 200, textMime, []string{"/^[0-9a-f]{64}$/"}},
 	{"POST /api/auth/login", "/api/auth/login", `{"email":"admin@sluice.local","password":"wrong"}`, 401, textMime, []string{"email or password is wrong"}},

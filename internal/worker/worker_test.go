@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -233,6 +234,40 @@ func TestUnknownLanguageFailsAlone(t *testing.T) {
 	}
 	if r := f.result(t, 2); string(r.Result) != `"fine"` {
 		t.Errorf("%s", r.Result)
+	}
+}
+
+// A language without its runtime is named when the worker starts and in every
+// heartbeat; its jobs fail with a sentence that says what to do, and only they.
+func TestMissingRuntime(t *testing.T) {
+	f := newFakeSource()
+	var said strings.Builder
+	gone := errors.New("python3 is in none of the folders /nowhere")
+	startWorker(t, f, func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		c.Executors = map[string]Executor{"bash": NewBash(), "python3": &Python{err: gone}, "bun": &Bun{err: gone}}
+	})
+	for id, language := range []string{"python3", "bun", "bash"} {
+		a := bashJob(int64(id)+1, "echo fine", "")
+		a.Language = language
+		f.push(a)
+	}
+	for id, want := range map[int64]string{1: "apt install python3", 2: "npm install -g bun"} {
+		r := f.result(t, id)
+		if g := failure(t, r); g.Name != FailureUnsupported || !strings.Contains(g.Message, want) || r.Launched {
+			t.Errorf("job %d: %+v, launched %v", id, g, r.Launched)
+		}
+	}
+	if r := f.result(t, 3); string(r.Result) != `"fine"` {
+		t.Errorf("the language that is there: %s", r.Result)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if hb := f.beats[0]; !slices.Equal(hb.Missing, []string{"bun", "python3"}) || !slices.Equal(hb.Languages, []string{"bash"}) {
+		t.Errorf("heartbeat: missing %v, found %v", hb.Missing, hb.Languages)
+	}
+	if n := strings.Count(said.String(), gone.Error()); n != 2 {
+		t.Errorf("said %d times at the start: %s", n, said.String())
 	}
 }
 
