@@ -68,7 +68,7 @@ func hint(err error) string {
 	case code == sluice.CodeUnavailable && errors.As(err, &onTheWay):
 		return `Is it running? Start one with "sluice server", or name another with --url or SLUICE_URL.`
 	case code == sluice.CodeUnauthorized:
-		return "Give a token with --token or SLUICE_TOKEN; a server keeps its own in data/token where it runs."
+		return "Sign in with \"sluice login\", or give a token with --token or SLUICE_TOKEN; a server keeps its own in data/token where it runs."
 	case code == sluice.CodeInternal && errors.As(err, &answered):
 		return "This is the server's fault; its log says more."
 	}

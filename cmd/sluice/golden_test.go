@@ -97,22 +97,46 @@ func TestGolden(t *testing.T) {
 			"limits set main/script/f/demo/hello --limit 3 --window 10m",
 			fixtures{"PUT concurrency_groups/override/main%2Fscript%2Ff%2Fdemo%2Fhello": "group_override"},
 		},
-		"limits_prune": {"limits prune k", fixtures{"DELETE concurrency_groups/prune/k": "409 2 jobs of it run; cancel them or wait"}},
-		"limits_plan":  {"limits plan --limit 10 --window 60 --from end --jobs 300 --duration 2s", fixtures{}},
-		"help":         {"", fixtures{}},
-		"help_run":     {"run --help", fixtures{}},
-		"help_server":  {"server --help", fixtures{}},
-		"help_set":     {"limits set --help", fixtures{}},
-		"run_no_path":  {"run", fixtures{}},
-		"run_no_token": {"run f/demo/hello", fixtures{"POST w/main/jobs/run/bulk": "401 a token is needed"}},
+		"limits_prune":   {"limits prune k", fixtures{"DELETE concurrency_groups/prune/k": "409 2 jobs of it run; cancel them or wait"}},
+		"limits_plan":    {"limits plan --limit 10 --window 60 --from end --jobs 300 --duration 2s", fixtures{}},
+		"help":           {"", fixtures{}},
+		"help_run":       {"run --help", fixtures{}},
+		"help_server":    {"server --help", fixtures{}},
+		"help_set":       {"limits set --help", fixtures{}},
+		"login_nobody":   {"login", fixtures{}},
+		"profiles_none":  {"profiles list", fixtures{}},
+		"profile_none":   {"jobs list --profile away", fixtures{}},
+		"logout_nobody":  {"logout", fixtures{}},
+		"user_list":      {"user list", fixtures{"GET users/list_as_super_admin": "users"}},
+		"user_list_json": {"user list --json", fixtures{"GET users/list_as_super_admin": "users"}},
+		"user_create":    {"user create --no-password eve@example.org", fixtures{"POST users/create": "201 eve"}},
+		"user_update":    {"user update eve@example.org --no-admin --disabled", fixtures{"POST users/update/eve%40example%2Eorg": "200 updated"}},
+		"user_nothing":   {"user update eve@example.org", fixtures{}},
+		"user_delete":    {"user delete eve@example.org", fixtures{"DELETE users/delete/eve%40example%2Eorg": "404 there is no user eve@example.org"}},
+		"token_list":     {"token list --sessions", fixtures{"GET users/tokens/list": "tokens"}},
+		"token_create":   {"token create --label ci --scope jobs:read", fixtures{"POST users/tokens/create": "201 0123456789secret"}},
+		"token_revoke":   {"token revoke 0123456789", fixtures{"DELETE users/tokens/delete/0123456789": "200 deleted"}},
+		"workspace_list": {"workspace list", fixtures{"GET workspaces/list": "workspaces"}},
+		"workspace_new":  {"workspace create team", fixtures{"POST workspaces/create": "201 created"}},
+		"workspace_who":  {"workspace members -w team", fixtures{"GET w/team/users/list": "members"}},
+		"workspace_add":  {"workspace add eve@example.org --role operator", fixtures{"POST w/main/workspaces/add_user": "201 added"}},
+		"workspace_role": {"workspace role eve admin", fixtures{"POST w/main/users/update/eve": "200 updated"}},
+		"workspace_out":  {"workspace remove eve --json", fixtures{"DELETE w/main/users/delete/eve": "200 removed"}},
+		"workspace_log":  {"workspace audit", fixtures{"GET w/main/audit/list": "audit"}},
+		"help_login":     {"login --help", fixtures{}},
+		"help_token":     {"token create --help", fixtures{}},
+		"help_workspace": {"workspace --help", fixtures{}},
+		"run_no_path":    {"run", fixtures{}},
+		"run_no_token":   {"run f/demo/hello", fixtures{"POST w/main/jobs/run/bulk": "401 a token is needed"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			clearEnvironment(t)
 			srv := httptest.NewServer(tt.answers)
 			defer srv.Close()
 			a, out := terminal(nil)
 			args := strings.Fields(tt.args)
-			if len(args) > 1 && !strings.Contains(tt.args, "--help") && name != "run_no_path" {
+			if len(args) > 1 && !strings.Contains(tt.args, "--help") && !strings.HasPrefix(tt.args, "profiles") {
 				args = append(args, "--url", srv.URL)
 			}
 			status := a.run(context.Background(), args)

@@ -28,15 +28,21 @@ const helpWidth = 80
 
 // cli is everything that can be said on the command line.
 type cli struct {
-	Server       serverCmd  `cmd:"" help:"Run a server with an embedded worker."`
-	Push         pushCmd    `cmd:"" help:"Save the scripts of a folder on the server."`
-	Run          runCmd     `cmd:"" help:"Run a script."`
-	Jobs         jobsCmd    `cmd:"" help:"Look at jobs, and cancel them."`
-	Limits       limitsCmd  `cmd:"" help:"Look at concurrency limits, and change them."`
-	DemoAPI      demoAPICmd `cmd:"" name:"demo-api" help:"Run an HTTP server that refuses calls beyond a rate."`
-	CheckHistory historyCmd `cmd:"" name:"check-history" help:"Prove from the record that no limit was ever exceeded."`
-	Witness      witnessCmd `cmd:"" help:"Note when jobs run, by connections that they hold, for check-history."`
-	Version      versionCmd `cmd:"" help:"Print the version."`
+	Server       serverCmd    `cmd:"" help:"Run a server with an embedded worker."`
+	Push         pushCmd      `cmd:"" help:"Save the scripts of a folder on the server."`
+	Run          runCmd       `cmd:"" help:"Run a script."`
+	Jobs         jobsCmd      `cmd:"" help:"Look at jobs, and cancel them."`
+	Limits       limitsCmd    `cmd:"" help:"Look at concurrency limits, and change them."`
+	Login        loginCmd     `cmd:"" help:"Sign in, and keep that in a profile."`
+	Logout       logoutCmd    `cmd:"" help:"Sign out."`
+	Profiles     profilesCmd  `cmd:"" help:"Look at profiles, and choose one."`
+	User         userCmd      `cmd:"" help:"Look at users, and change them."`
+	Token        tokenCmd     `cmd:"" help:"Look at your tokens, make and revoke them."`
+	Workspace    workspaceCmd `cmd:"" help:"Look at workspaces and their members, and change them."`
+	DemoAPI      demoAPICmd   `cmd:"" name:"demo-api" help:"Run an HTTP server that refuses calls beyond a rate."`
+	CheckHistory historyCmd   `cmd:"" name:"check-history" help:"Prove from the record that no limit was ever exceeded."`
+	Witness      witnessCmd   `cmd:"" help:"Note when jobs run, by connections that they hold, for check-history."`
+	Version      versionCmd   `cmd:"" help:"Print the version."`
 }
 
 // app is what a command gets from the world around it.
@@ -151,22 +157,27 @@ func usage(err error) error {
 type versionCmd struct {
 	Remote bool `help:"Also ask the server for its version."`
 	remote
+	output
 }
 
 // Run prints the version.
 func (v *versionCmd) Run(ctx context.Context, a *app) error {
-	fmt.Fprintf(a.out, "sluice %s\n", version)
-	if !v.Remote {
-		return nil
+	said, text := map[string]string{"sluice": version}, "sluice "+version
+	if v.Remote {
+		c, err := v.connect(a)
+		if err != nil {
+			return err
+		}
+		server, err := c.Version(ctx)
+		if err != nil {
+			return err
+		}
+		said["server"] = strings.TrimSpace(server)
+		text += "\nserver " + clean(said["server"])
 	}
-	c, err := v.connect(a)
-	if err != nil {
-		return err
+	if v.JSON {
+		return writeJSON(a.out, said)
 	}
-	said, err := c.Version(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(a.out, "server %s\n", clean(strings.TrimSpace(said)))
+	fmt.Fprintln(a.out, text)
 	return nil
 }

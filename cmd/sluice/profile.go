@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"net/url"
 	"os"
@@ -18,11 +19,13 @@ const (
 	maxToken    = 4096
 )
 
-// remote says which server a command speaks to; every command that does embeds it.
+// remote says which server a command speaks to; every command that does embeds
+// it. What is not given comes from the profile, and is filled in by connect.
 type remote struct {
-	URL       string `help:"Address of the server; ${default_url} if not given." default:"${default_url}" env:"SLUICE_URL" placeholder:"URL" group:"Server"`
-	Token     string `help:"Token; else that of a server on this machine is read from ./data/token." env:"SLUICE_TOKEN" placeholder:"TOKEN" group:"Server"`
-	Workspace string `help:"Workspace; main if not given." default:"main" env:"SLUICE_WORKSPACE" placeholder:"ID" short:"w" group:"Server"`
+	URL       string `help:"Address of the server; else the profile's, else ${default_url}." env:"SLUICE_URL" aliases:"server" placeholder:"URL" group:"Server"`
+	Token     string `help:"Token; else the profile's, else that of a server on this machine from ./data/token." env:"SLUICE_TOKEN" placeholder:"TOKEN" group:"Server"`
+	Workspace string `help:"Workspace; else the profile's, else main." env:"SLUICE_WORKSPACE" placeholder:"ID" short:"w" group:"Server"`
+	Profile   string `help:"Profile; else the one in use. See sluice login." env:"SLUICE_PROFILE" placeholder:"NAME" group:"Server"`
 }
 
 // output is how a command answers; every command that shows something embeds it.
@@ -30,13 +33,42 @@ type output struct {
 	JSON bool `help:"Print JSON, for programs." name:"json"`
 }
 
-// connect makes a client for the server that the flags name.
+// connect makes a client for the server that flags, environment and profile name.
 func (r *remote) connect(a *app) (*client.Client, error) {
-	token := r.Token
-	if token == "" && onThisMachine(r.URL) {
-		token = readToken(filepath.Join(dataFolder(a), tokenFile))
+	if err := r.settle(a); err != nil {
+		return nil, err
 	}
-	return client.New(client.Config{URL: r.URL, Token: token, Workspace: r.Workspace, Agent: "sluice/" + version})
+	return client.New(client.Config{URL: r.URL, Token: r.Token, Workspace: r.Workspace, Agent: "sluice/" + version})
+}
+
+// settle fills in what neither flags nor environment say. A token goes only to
+// the server that it is for: that of a profile to the profile's address.
+func (r *remote) settle(a *app) error {
+	c, err := readConfig(a)
+	if err != nil {
+		return err
+	}
+	p, err := c.choose(r.Profile)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		p = &profile{}
+	}
+	r.URL = cmp.Or(r.URL, p.URL, defaultURL)
+	if sameServer(r.URL, p.URL) {
+		r.Token = cmp.Or(r.Token, p.Token)
+		r.Workspace = cmp.Or(r.Workspace, p.Workspace)
+	}
+	if r.Token == "" && onThisMachine(r.URL) {
+		r.Token = readToken(filepath.Join(dataFolder(a), tokenFile))
+	}
+	r.Workspace = cmp.Or(r.Workspace, client.DefaultWorkspace)
+	return nil
+}
+
+func sameServer(a, b string) bool {
+	return strings.TrimRight(a, "/") == strings.TrimRight(b, "/")
 }
 
 func dataFolder(a *app) string {
