@@ -1,9 +1,12 @@
 package signature
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Whatever is repeated, the time grows with the length of the code alone.
@@ -18,19 +21,39 @@ func TestTimeIsLinear(t *testing.T) {
 		"enum A {", "class A(Enum):\n", "def main(", "def main(a):\n", "x = 1\n", "a=$1\n", "a=${1:-", "cat <<E\n", "f() {", "\\\n", "\\", " ", "\n", "=>", "A extends ",
 		"//require a b\n", "package a\n", "struct{", "é", "\x00", "import(", "async ", "a|", "a&", "a[]", "{}&", "list[",
 	}
+	const short, times = 1 << 11, 8
 	for language, starts := range begins {
 		for _, begin := range starts {
 			for _, piece := range pieces {
-				code := begin + strings.Repeat(piece, (1<<16)/len(piece))
-				start := time.Now()
-				if sig, err := Parse(language, code); err == nil {
-					sound(t, sig)
-				}
-				Imports(language, code)
-				if d := time.Since(start); d > time.Second {
-					t.Errorf("%s: %q, and then %q again and again, took %s", language, begin, piece, d)
+				one := cost(t, language, begin+strings.Repeat(piece, short/len(piece)))
+				many := cost(t, language, begin+strings.Repeat(piece, times*short/len(piece)))
+				// What grows with the square costs 64 times as much.
+				if many > 3*times*one+10*time.Millisecond {
+					t.Errorf("%s: %q, and then %q again and again, took %s; %d times as many took %s", language, begin, piece, one, times, many)
 				}
 			}
 		}
 	}
+}
+
+// cost returns the processor time that reading a script takes.
+func cost(t *testing.T, language, code string) time.Duration {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := processorTime(t)
+	if sig, err := Parse(language, code); err == nil {
+		sound(t, sig)
+	}
+	Imports(language, code)
+	return processorTime(t) - before
+}
+
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
