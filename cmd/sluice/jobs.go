@@ -15,6 +15,7 @@ type jobsCmd struct {
 	List   jobsListCmd   `cmd:"" help:"List jobs, newest first."`
 	Get    jobsGetCmd    `cmd:"" help:"Show one job."`
 	Logs   jobsLogsCmd   `cmd:"" help:"Print the log of a job."`
+	Tail   jobsTailCmd   `cmd:"" help:"Follow a job to its end, as run --follow does."`
 	Cancel jobsCancelCmd `cmd:"" help:"Cancel jobs."`
 	Why    jobsWhyCmd    `cmd:"" help:"Say why a job does not run."`
 }
@@ -137,13 +138,20 @@ func (a *app) showJobs(jobs []client.Job, now time.Time) {
 	const leastPath = 10
 	t := table{columns: []column{{head: "ID"}, {head: "STATE"}, {head: "SCRIPT", least: leastPath}, {head: "AGE", right: true}, {head: "TOOK", right: true}}}
 	for _, j := range jobs {
-		name := j.Path
-		if name == "" {
-			name = "(" + string(j.Kind) + ")"
-		}
-		t.add(j.ID, stateOf(&j), name, brief(now.Sub(j.CreatedAt)), took(&j, now))
+		t.add(j.ID, stateOf(&j), jobName(&j), brief(now.Sub(j.CreatedAt)), took(&j, now))
 	}
 	t.write(a.out, a.width)
+}
+
+// jobName says what a job runs.
+func jobName(j *client.Job) string {
+	switch {
+	case j.Path == "":
+		return "(" + string(j.Kind) + ")"
+	case j.Kind == sluice.KindDependencies:
+		return j.Path + " (lock)"
+	}
+	return j.Path
 }
 
 // took says how long a job ran, or has been running.
@@ -249,7 +257,8 @@ func compact(v json.RawMessage) string {
 
 type jobsLogsCmd struct {
 	jobArg
-	Follow bool `short:"f" help:"Go on until the job has ended."`
+	Follow bool `short:"f" help:"Go on until the job has ended." xor:"form"`
+	JSON   bool `help:"Print JSON, for programs." name:"json" xor:"form"`
 	remote
 }
 
@@ -266,8 +275,38 @@ func (l *jobsLogsCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if l.JSON {
+		return writeJSON(a.out, map[string]string{"logs": text})
+	}
 	fmt.Fprint(a.out, logText(text, a.tty))
 	return nil
+}
+
+type jobsTailCmd struct {
+	jobArg
+	remote
+	output
+}
+
+// Run prints the log of a job to standard error while it grows, then the
+// result to standard output. The exit status is that of the job.
+func (l *jobsTailCmd) Run(ctx context.Context, a *app) error {
+	c, err := l.connect(a)
+	if err != nil {
+		return err
+	}
+	err = a.followLog(ctx, c, l.ID, a.err, a.live)
+	switch {
+	case sluice.CodeOf(err) == sluice.CodeNotFound:
+		return err
+	case err != nil:
+		return a.left(l.ID, err)
+	}
+	job, err := c.Completed(ctx, l.ID)
+	if err != nil {
+		return err
+	}
+	return a.result(job, l.JSON)
 }
 
 type jobsCancelCmd struct {

@@ -65,14 +65,11 @@ func (a *app) showNoWait(j *client.Job, now time.Time) {
 }
 
 func (a *app) showWait(j *client.Job, w *sluice.Wait, now time.Time) {
-	name := j.Path
-	if name == "" {
-		name = "a " + string(j.Kind)
-	}
 	since := j.CreatedAt
 	if w.ScheduledAt.After(since) {
 		since = w.ScheduledAt
 	}
+	name := subject(j)
 	opening := fmt.Sprintf("%s has waited for %s.", name, spell(now.Sub(since)))
 	if w.Reason == sluice.ReasonScheduled {
 		opening = fmt.Sprintf("%s was pushed %s ago.", name, spell(now.Sub(j.CreatedAt)))
@@ -105,13 +102,26 @@ func (a *app) showWait(j *client.Job, w *sluice.Wait, now time.Time) {
 	a.showSlots(w, now)
 }
 
+// subject says what a job runs, as a sentence begins.
+func subject(j *client.Job) string {
+	switch {
+	case j.Kind == sluice.KindDependencies && j.Path != "":
+		return "The lock of " + j.Path
+	case j.Kind == sluice.KindDependencies:
+		return "The search for a lock"
+	case j.Path == "":
+		return "A " + string(j.Kind)
+	}
+	return j.Path
+}
+
 // sentence says the reason in plain words, and what would change it.
 func (a *app) sentence(w *sluice.Wait, now time.Time) string {
 	switch w.Reason {
 	case sluice.ReasonScheduled:
 		return fmt.Sprintf("It is not due yet: it was scheduled for %s.", a.when(w.ScheduledAt, now))
 	case sluice.ReasonPreprocessing:
-		return "Its arguments are not final yet: they are being prepared."
+		return "Its arguments are not final yet: the script's preprocessor makes them. That needs a place on a worker, but no room under the limit; only then does the job take its place in line."
 	case sluice.ReasonPaused:
 		return a.pausedSentence(w, now)
 	case sluice.ReasonLimit:
@@ -147,7 +157,7 @@ func also(reason sluice.Reason, w *sluice.Wait) string {
 	case sluice.ReasonScheduled:
 		return "Also, it is not due yet."
 	case sluice.ReasonPreprocessing:
-		return "Also, its arguments are being prepared."
+		return "Also, its preprocessor has yet to make its arguments."
 	case sluice.ReasonPaused:
 		return "Also, its group is paused."
 	case sluice.ReasonLimit:
@@ -172,7 +182,7 @@ func short(w *sluice.Wait) string {
 	case sluice.ReasonScheduled:
 		return "not due yet"
 	case sluice.ReasonPreprocessing:
-		return "its arguments are being prepared"
+		return "its preprocessor makes its arguments"
 	case sluice.ReasonPaused:
 		return "its group is paused" + place
 	case sluice.ReasonLimit:

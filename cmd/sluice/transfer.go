@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"sluice"
+	"sluice/client"
+)
+
+type exportCmd struct {
+	Output string `short:"o" help:"File to write; WORKSPACE.zip if not given, - for standard output." placeholder:"FILE"`
+	remote
+	output
+}
+
+// Run writes the scripts of a workspace into an archive.
+func (e *exportCmd) Run(ctx context.Context, a *app) error {
+	if e.Output == "-" && e.JSON {
+		return usage(sluice.Invalid("--json", "cannot go to standard output beside the archive"))
+	}
+	c, err := e.connect(a)
+	if err != nil {
+		return err
+	}
+	scripts, err := a.allScripts(ctx, c)
+	if err != nil {
+		return err
+	}
+	if e.Output == "-" {
+		return writeArchive(a.out, scripts)
+	}
+	name := e.Output
+	if name == "" {
+		name = c.Workspace() + ".zip"
+	}
+	if err := writeWhole(name, func(w io.Writer) error { return writeArchive(w, scripts) }); err != nil {
+		return err
+	}
+	said := fmt.Sprintf("Wrote %s of workspace %s to %s.", count(int64(len(scripts)), "script"), c.Workspace(), name)
+	return a.done(e.JSON, said, map[string]any{"file": name, "scripts": len(scripts), "workspace_id": c.Workspace()})
+}
+
+// allScripts reads every script of the workspace.
+func (a *app) allScripts(ctx context.Context, c *client.Client) ([]packed, error) {
+	list, err := everyPage(func(page, perPage int) ([]client.Script, error) { return c.Scripts(ctx, page, perPage) })
+	if err != nil {
+		return nil, err
+	}
+	bar := a.progress("Reading", int64(len(list)))
+	defer bar.done()
+	scripts := make([]packed, 0, len(list))
+	for i, s := range list {
+		bar.set(int64(i), "")
+		fields, err := c.ScriptFields(ctx, s.Path)
+		if err != nil {
+			return nil, err
+		}
+		p, err := pack(fields)
+		if err != nil {
+			return nil, err
+		}
+		scripts = append(scripts, p)
+	}
+	return scripts, nil
+}
+
+// writeWhole writes a file that is there whole or not at all.
+func writeWhole(name string, write func(io.Writer) error) error {
+	fail := func(err error) error { return sluice.Invalid(name, "cannot be written: %s", plainCause(err)) }
+	f, err := os.CreateTemp(filepath.Dir(name), ".export-*")
+	if err != nil {
+		return fail(err)
+	}
+	defer os.Remove(f.Name()) // once it has its name there is nothing to remove
+	if err := write(f); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return fail(err)
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+type importCmd struct {
+	File   string `arg:"" help:"Archive that \"sluice export\" or Windmill wrote; - for standard input."`
+	DryRun bool   `help:"Only say what would be done."`
+	remote
+	output
+}
+
+// Run saves the scripts of an archive. Nothing is saved unless all of it can
+// be read; what is there already stays as it is.
+func (i *importCmd) Run(ctx context.Context, a *app) error {
+	data, err := i.read(a)
+	if err != nil {
+		return err
+	}
+	scripts, left, err := readArchive(data)
+	if err != nil {
+		return err
+	}
+	if len(scripts) == 0 {
+		return sluice.Invalid("FILE", "there is no script in the archive")
+	}
+	c, err := i.connect(a)
+	if err != nil {
+		return err
+	}
+	bar := a.progress("Importing", int64(len(scripts)))
+	var (
+		list  = make([]pushed, 0, len(scripts))
+		first error
+	)
+	for n := range scripts {
+		bar.set(int64(n), "")
+		one, err := i.save(ctx, c, &scripts[n])
+		if err != nil {
+			if ctx.Err() != nil || !aboutOne(err) {
+				bar.done()
+				return err
+			}
+			one = pushed{Path: scripts[n].path, What: "failed", Error: err.Error()}
+			first = firstOf(first, err)
+		}
+		list = append(list, one)
+	}
+	bar.done()
+	if i.JSON {
+		err = writeJSON(a.out, list)
+	} else {
+		a.showPushed(list, nil)
+		if len(left) > 0 {
+			fmt.Fprintf(a.err, "Left out: %s that belong to no script, such as %s.\n", count(int64(len(left)), "file"), clean(left[0]))
+		}
+	}
+	return firstOf(first, err)
+}
+
+func (i *importCmd) read(a *app) ([]byte, error) {
+	in := a.in
+	if i.File != "-" {
+		f, err := os.Open(i.File)
+		if err != nil {
+			return nil, sluice.Invalid("FILE", "%s cannot be read: %s", i.File, plainCause(err))
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxArchive+1))
+	if err != nil {
+		return nil, sluice.Invalid("FILE", "%s cannot be read: %s", i.File, plainCause(err))
+	}
+	if len(data) > maxArchive {
+		return nil, sluice.Errorf(sluice.CodeTooLarge, "the archive is larger than %d MiB", maxArchive>>20)
+	}
+	return data, nil
+}
+
+// save saves one script unless it is there already as it is.
+func (i *importCmd) save(ctx context.Context, c *client.Client, p *packed) (pushed, error) {
+	one := pushed{Path: p.path, What: "new"}
+	body := map[string]any{}
+	hash := ""
+	fields, err := c.ScriptFields(ctx, p.path)
+	switch {
+	case err == nil:
+		before, err := pack(fields)
+		if err != nil {
+			return one, err
+		}
+		if err := json.Unmarshal(fields["hash"], &hash); err != nil {
+			return one, fmt.Errorf("read the hash of %s: %w", p.path, err)
+		}
+		if before.same(p) && string(fields["archived"]) != "true" {
+			one.What, one.Hash = "unchanged", hash
+			return one, nil
+		}
+		one.What = "updated"
+		body["parent_hash"] = hash
+	case sluice.CodeOf(err) != sluice.CodeNotFound:
+		return one, err
+	}
+	if i.DryRun {
+		return one, nil
+	}
+	for name, v := range p.settings {
+		body[name] = v
+	}
+	body["path"], body["language"], body["content"] = p.path, p.language, p.content
+	data, err := json.Marshal(body)
+	if err != nil {
+		return one, fmt.Errorf("make JSON of %s: %w", p.path, err)
+	}
+	one.Hash, err = c.SaveScript(ctx, data)
+	if one.Hash == hash {
+		one.What = "unchanged" // the archive said the same in other words
+	}
+	return one, err
+}
