@@ -28,24 +28,27 @@ const helpWidth = 80
 
 // cli is everything that can be said on the command line.
 type cli struct {
-	Server       serverCmd    `cmd:"" help:"Run a server with an embedded worker."`
-	Push         pushCmd      `cmd:"" help:"Save the scripts of a folder on the server."`
-	Export       exportCmd    `cmd:"" help:"Write the scripts of a workspace into a zip archive."`
-	Import       importCmd    `cmd:"" help:"Save the scripts of an exported archive."`
-	Run          runCmd       `cmd:"" help:"Run a script."`
-	Jobs         jobsCmd      `cmd:"" help:"Look at jobs, and cancel them."`
-	Limits       limitsCmd    `cmd:"" help:"Look at concurrency limits, and change them."`
-	Scripts      scriptsCmd   `cmd:"" help:"Look at scripts and their versions, and remove them."`
-	Login        loginCmd     `cmd:"" help:"Sign in, and keep that in a profile."`
-	Logout       logoutCmd    `cmd:"" help:"Sign out."`
-	Profiles     profilesCmd  `cmd:"" help:"Look at profiles, and choose one."`
-	User         userCmd      `cmd:"" help:"Look at users, and change them."`
-	Token        tokenCmd     `cmd:"" help:"Look at your tokens, make and revoke them."`
-	Workspace    workspaceCmd `cmd:"" help:"Look at workspaces and their members, and change them."`
-	DemoAPI      demoAPICmd   `cmd:"" name:"demo-api" help:"Run an HTTP server that refuses calls beyond a rate."`
-	CheckHistory historyCmd   `cmd:"" name:"check-history" help:"Prove from the record that no limit was ever exceeded."`
-	Witness      witnessCmd   `cmd:"" help:"Note when jobs run, by connections that they hold, for check-history."`
-	Version      versionCmd   `cmd:"" help:"Print the version."`
+	Server       serverCmd     `cmd:"" help:"Run a server with an embedded worker."`
+	Push         pushCmd       `cmd:"" help:"Save the scripts of a folder on the server."`
+	Export       exportCmd     `cmd:"" help:"Write the scripts of a workspace into a zip archive."`
+	Import       importCmd     `cmd:"" help:"Save the scripts of an exported archive."`
+	Run          runCmd        `cmd:"" help:"Run a script."`
+	Jobs         jobsCmd       `cmd:"" help:"Look at jobs, and cancel them."`
+	Limits       limitsCmd     `cmd:"" help:"Look at concurrency limits, and change them."`
+	Scripts      scriptsCmd    `cmd:"" help:"Look at scripts and their versions, and remove them."`
+	Login        loginCmd      `cmd:"" help:"Sign in, and keep that in a profile."`
+	Logout       logoutCmd     `cmd:"" help:"Sign out."`
+	Profiles     profilesCmd   `cmd:"" help:"Look at profiles, and choose one."`
+	User         userCmd       `cmd:"" help:"Look at users, and change them."`
+	Token        tokenCmd      `cmd:"" help:"Look at your tokens, make and revoke them."`
+	Workspace    workspaceCmd  `cmd:"" help:"Look at workspaces and their members, and change them."`
+	DemoAPI      demoAPICmd    `cmd:"" name:"demo-api" help:"Run an HTTP server that refuses calls beyond a rate."`
+	CheckHistory historyCmd    `cmd:"" name:"check-history" help:"Prove from the record that no limit was ever exceeded."`
+	Witness      witnessCmd    `cmd:"" help:"Note when jobs run, by connections that they hold, for check-history."`
+	Completion   completionCmd `cmd:"" help:"Print what makes a shell complete the commands."`
+	Complete     completeCmd   `cmd:"" hidden:""`
+	Reference    referenceCmd  `cmd:"" hidden:""`
+	Version      versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // app is what a command gets from the world around it.
@@ -115,9 +118,24 @@ func (a *app) dispatch(ctx context.Context, args []string) (err error) {
 			panic(left)
 		}
 	}()
-	var c cli
+	parser, err := a.parser(ctx, &cli{})
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return usage(err)
+	}
+	return parsed.Run()
+}
+
+// parser reads command lines into c.
+func (a *app) parser(ctx context.Context, c *cli) (*kong.Kong, error) {
 	parser, err := kong.New(
-		&c,
+		c,
 		kong.Name("sluice"),
 		kong.Description(about),
 		kong.Writers(a.out, a.err),
@@ -128,16 +146,9 @@ func (a *app) dispatch(ctx context.Context, args []string) (err error) {
 		kong.Vars{"default_url": defaultURL},
 	)
 	if err != nil {
-		return fmt.Errorf("read the definition of the commands: %w", err)
+		return nil, fmt.Errorf("read the definition of the commands: %w", err)
 	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	parsed, err := parser.Parse(args)
-	if err != nil {
-		return usage(err)
-	}
-	return parsed.Run()
+	return parser, nil
 }
 
 const about = `Sluice runs jobs as fast as their concurrency limits allow, and never faster.
