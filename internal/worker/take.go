@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// takePace is the least time between two Takes, so that places that become
-	// free at about the same time are asked for together.
-	takePace = time.Millisecond
+	// takePace is the least time between two Takes of a worker with many places,
+	// so that places that become free at about the same time are asked for
+	// together; placePace that of a worker with one place.
+	takePace  = time.Millisecond
+	placePace = 100 * time.Microsecond
 	// With manyTakes outstanding, further ones wait only shortTake, so that their
 	// places come together again.
 	manyTakes = 8
@@ -21,14 +23,14 @@ const (
 // takeLoop asks for work for every free place. Several Takes may be outstanding:
 // a place that becomes free does not wait for the answer to an older Take.
 func (w *Worker) takeLoop() {
-	last := time.Time{}
+	last, pace := time.Time{}, min(takePace, time.Duration(w.cfg.Places)*placePace)
 	for {
 		select {
 		case <-w.takeC:
 		case <-w.taking.Done():
 			return
 		}
-		if rest := takePace - time.Since(last); rest > 0 {
+		if rest := pace - time.Since(last); rest > 0 {
 			wait(w.taking, rest)
 		}
 		if req, ok := w.nextTake(); ok {

@@ -55,6 +55,7 @@ type block struct {
 	argv      [maxStrings]uintptr
 	envv      [maxStrings]uintptr
 	files     [fdCount]int32 // the supervisor's numbers; -1: absent
+	null      int32          // likewise, of /dev/null
 	job       uint64
 	linger    int64
 	plan      plan

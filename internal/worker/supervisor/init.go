@@ -81,21 +81,21 @@ func runInit(b *block) {
 //go:norace
 //go:nocheckptr
 func takeFiles(b *block) {
+	null := int32(fcntl(b.null, unix.F_DUPFD_CLOEXEC, 2*fdCount))
 	for i := range b.files {
 		if b.files[i] >= 0 {
 			b.files[i] = int32(fcntl(b.files[i], unix.F_DUPFD_CLOEXEC, 2*fdCount))
 		}
 	}
 	for i := range b.files {
-		if b.files[i] < 0 {
-			closeFD(int32(i))
-			continue
-		}
-		flags := uintptr(0)
-		if i > fdReply {
+		from, flags := b.files[i], uintptr(0)
+		if i > fdReply || from < 0 {
 			flags = unix.O_CLOEXEC
 		}
-		if _, _, e := syscall.RawSyscall6(unix.SYS_DUP3, uintptr(b.files[i]), uintptr(i), flags, 0, 0, 0); e != 0 {
+		if from < 0 {
+			from = null // so that nothing else comes to have this number
+		}
+		if _, _, e := syscall.RawSyscall6(unix.SYS_DUP3, uintptr(from), uintptr(i), flags, 0, 0, 0); e != 0 {
 			exit(125)
 		}
 	}

@@ -295,7 +295,7 @@ func (p *process) launch(job uint64, body, oob []byte) (err error) {
 	}
 	defer closeAll(orders[:1])
 	i.orders = orders[1]
-	b.job, b.linger = job, int64(le.Uint64(body))
+	b.job, b.linger, b.null = job, int64(le.Uint64(body)), int32(p.null)
 	b.files = [fdCount]int32{
 		std[fdIn], std[fdOut], std[fdErr], std[fdReply], int32(orders[0]), supStatus, int32(p.lock),
 		int32(b.group.memory), int32(b.group.pids), int32(b.group.oom), int32(rules), link.inits,
