@@ -118,34 +118,41 @@ func TestGolden(t *testing.T) {
 			"GET w/main/scripts/history/p/f/demo/hello":                 "history",
 			"GET w/main/scripts/diff/29e067a27f63f6c3/29e067a27f63f6c4": "diff",
 		}},
-		"scripts_diff_one": {"scripts diff f/demo/hello", fixtures{"GET w/main/scripts/history/p/f/demo/hello": "history_one"}},
-		"scripts_delete":   {"scripts delete f/demo/hello", fixtures{"POST w/main/scripts/delete/p/f/demo/hello": "403 needs the role admin in main"}},
-		"help_import":      {"import --help", fixtures{}},
-		"login_nobody":     {"login", fixtures{}},
-		"profiles_none":    {"profiles list", fixtures{}},
-		"profile_none":     {"jobs list --profile away", fixtures{}},
-		"logout_nobody":    {"logout", fixtures{}},
-		"user_list":        {"user list", fixtures{"GET users/list_as_super_admin": "users"}},
-		"user_list_json":   {"user list --json", fixtures{"GET users/list_as_super_admin": "users"}},
-		"user_create":      {"user create --no-password eve@example.org", fixtures{"POST users/create": "201 eve"}},
-		"user_update":      {"user update eve@example.org --no-admin --disabled", fixtures{"POST users/update/eve%40example%2Eorg": "200 updated"}},
-		"user_nothing":     {"user update eve@example.org", fixtures{}},
-		"user_delete":      {"user delete eve@example.org", fixtures{"DELETE users/delete/eve%40example%2Eorg": "404 there is no user eve@example.org"}},
-		"token_list":       {"token list --sessions", fixtures{"GET users/tokens/list": "tokens"}},
-		"token_create":     {"token create --label ci --scope jobs:read", fixtures{"POST users/tokens/create": "201 0123456789secret"}},
-		"token_revoke":     {"token revoke 0123456789", fixtures{"DELETE users/tokens/delete/0123456789": "200 deleted"}},
-		"workspace_list":   {"workspace list", fixtures{"GET workspaces/list": "workspaces"}},
-		"workspace_new":    {"workspace create team", fixtures{"POST workspaces/create": "201 created"}},
-		"workspace_who":    {"workspace members -w team", fixtures{"GET w/team/users/list": "members"}},
-		"workspace_add":    {"workspace add eve@example.org --role operator", fixtures{"POST w/main/workspaces/add_user": "201 added"}},
-		"workspace_role":   {"workspace role eve admin", fixtures{"POST w/main/users/update/eve": "200 updated"}},
-		"workspace_out":    {"workspace remove eve --json", fixtures{"DELETE w/main/users/delete/eve": "200 removed"}},
-		"workspace_log":    {"workspace audit", fixtures{"GET w/main/audit/list": "audit"}},
-		"help_login":       {"login --help", fixtures{}},
-		"help_token":       {"token create --help", fixtures{}},
-		"help_workspace":   {"workspace --help", fixtures{}},
-		"run_no_path":      {"run", fixtures{}},
-		"run_no_token":     {"run f/demo/hello", fixtures{"POST w/main/jobs/run/bulk": "401 a token is needed"}},
+		"scripts_diff_one":  {"scripts diff f/demo/hello", fixtures{"GET w/main/scripts/history/p/f/demo/hello": "history_one"}},
+		"scripts_delete":    {"scripts delete f/demo/hello", fixtures{"POST w/main/scripts/delete/p/f/demo/hello": "403 needs the role admin in main"}},
+		"pipe_scripts_list": {"scripts list", fixtures{"GET w/main/scripts/list": "scripts"}},
+		"pipe_scripts_get":  {"scripts get f/demo/hello", fixtures{"GET w/main/scripts/get/p/f/demo/hello": "script"}},
+		"pipe_token_list":   {"token list", fixtures{"GET users/tokens/list": "tokens"}},
+		"pipe_token_create": {"token create", fixtures{"POST users/tokens/create": "201 0123456789secret"}},
+		"pipe_user_list":    {"user list", fixtures{"GET users/list_as_super_admin": "users"}},
+		"pipe_audit":        {"workspace audit", fixtures{"GET w/main/audit/list": "audit"}},
+		"pipe_why":          {"jobs why " + fixtureJob, fixtures{job: "why_preprocessing"}},
+		"help_import":       {"import --help", fixtures{}},
+		"login_nobody":      {"login", fixtures{}},
+		"profiles_none":     {"profiles list", fixtures{}},
+		"profile_none":      {"jobs list --profile away", fixtures{}},
+		"logout_nobody":     {"logout", fixtures{}},
+		"user_list":         {"user list", fixtures{"GET users/list_as_super_admin": "users"}},
+		"user_list_json":    {"user list --json", fixtures{"GET users/list_as_super_admin": "users"}},
+		"user_create":       {"user create --no-password eve@example.org", fixtures{"POST users/create": "201 eve"}},
+		"user_update":       {"user update eve@example.org --no-admin --disabled", fixtures{"POST users/update/eve%40example%2Eorg": "200 updated"}},
+		"user_nothing":      {"user update eve@example.org", fixtures{}},
+		"user_delete":       {"user delete eve@example.org", fixtures{"DELETE users/delete/eve%40example%2Eorg": "404 there is no user eve@example.org"}},
+		"token_list":        {"token list --sessions", fixtures{"GET users/tokens/list": "tokens"}},
+		"token_create":      {"token create --label ci --scope jobs:read", fixtures{"POST users/tokens/create": "201 0123456789secret"}},
+		"token_revoke":      {"token revoke 0123456789", fixtures{"DELETE users/tokens/delete/0123456789": "200 deleted"}},
+		"workspace_list":    {"workspace list", fixtures{"GET workspaces/list": "workspaces"}},
+		"workspace_new":     {"workspace create team", fixtures{"POST workspaces/create": "201 created"}},
+		"workspace_who":     {"workspace members -w team", fixtures{"GET w/team/users/list": "members"}},
+		"workspace_add":     {"workspace add eve@example.org --role operator", fixtures{"POST w/main/workspaces/add_user": "201 added"}},
+		"workspace_role":    {"workspace role eve admin", fixtures{"POST w/main/users/update/eve": "200 updated"}},
+		"workspace_out":     {"workspace remove eve --json", fixtures{"DELETE w/main/users/delete/eve": "200 removed"}},
+		"workspace_log":     {"workspace audit", fixtures{"GET w/main/audit/list": "audit"}},
+		"help_login":        {"login --help", fixtures{}},
+		"help_token":        {"token create --help", fixtures{}},
+		"help_workspace":    {"workspace --help", fixtures{}},
+		"run_no_path":       {"run", fixtures{}},
+		"run_no_token":      {"run f/demo/hello", fixtures{"POST w/main/jobs/run/bulk": "401 a token is needed"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -153,6 +160,10 @@ func TestGolden(t *testing.T) {
 			srv := httptest.NewServer(tt.answers)
 			defer srv.Close()
 			a, out := terminal(nil)
+			piped := strings.HasPrefix(name, "pipe_")
+			if piped {
+				a.width, a.tty = 0, false
+			}
 			args := strings.Fields(tt.args)
 			if len(args) > 1 && !strings.Contains(tt.args, "--help") && !strings.HasPrefix(tt.args, "profiles") {
 				args = append(args, "--url", srv.URL)
@@ -160,7 +171,7 @@ func TestGolden(t *testing.T) {
 			status := a.run(context.Background(), args)
 			got := fmt.Sprintf("$ sluice %s\n%s[exit status %d]\n", tt.args, out, status)
 			compare(t, filepath.Join("testdata", "golden", name+".txt"), got)
-			if strings.Contains(tt.args, "--json") {
+			if strings.Contains(tt.args, "--json") || piped {
 				return
 			}
 			for _, line := range strings.Split(out.String(), "\n") {

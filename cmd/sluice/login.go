@@ -222,6 +222,6 @@ func (a *app) done(asJSON bool, sentence string, v any) error {
 	if asJSON {
 		return writeJSON(a.out, v)
 	}
-	fmt.Fprintln(a.out, clean(sentence))
+	writeWrapped(a.out, a.width, sentence)
 	return nil
 }

@@ -70,7 +70,7 @@ func TestSignInAndOut(t *testing.T) {
 		t.Errorf("a failure left a profile: %s", out)
 	}
 	out := say(t, dir, "right\n", 0, "login", "--server", g.url, "--email", "ada@example.org", "-w", "team")
-	if !strings.Contains(out, "Signed in to "+g.url+" as ada@example.org; profile default is in use.") {
+	if !strings.Contains(strings.Join(strings.Fields(out), " "), "Signed in to "+g.url+" as ada@example.org; profile default is in use.") {
 		t.Error(out)
 	}
 	file := filepath.Join(dir, "sluice", "config.json")

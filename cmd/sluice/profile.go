@@ -42,7 +42,8 @@ func (r *remote) connect(a *app) (*client.Client, error) {
 }
 
 // settle fills in what neither flags nor environment say. A token goes only to
-// the server that it is for: that of a profile to the profile's address.
+// the server that it is for: that of a profile to the profile's address. This is
+// no resolver of kong's, which would let the file win over the environment.
 func (r *remote) settle(a *app) error {
 	c, err := readConfig(a)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"sluice"
 	"sluice/client"
@@ -57,7 +58,7 @@ func (l *scriptsListCmd) Run(ctx context.Context, a *app) error {
 			if s.WindowS != nil {
 				w.ConcurrencyTimeWindowS = *s.WindowS
 			}
-			room = limitOf(&w).String()
+			room = strings.TrimSuffix(limitOf(&w).String(), ", counted from the end")
 		}
 		t.add(s.Path, s.Language, room)
 	}

@@ -119,10 +119,14 @@ func (t *tokenCreateCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if a.tty && !t.JSON {
+	if t.JSON {
+		return writeJSON(a.out, map[string]string{"token": token})
+	}
+	if a.tty {
 		fmt.Fprintln(a.err, "Keep it; it cannot be shown again.")
 	}
-	return a.done(t.JSON, token, map[string]string{"token": token})
+	fmt.Fprintln(a.out, clean(token)) // in one line, however narrow the terminal is
+	return nil
 }
 
 type tokenRevokeCmd struct {
