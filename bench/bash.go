@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/worker"
@@ -63,14 +65,15 @@ func bareBash() float64 {
 func launchedBash(iso supervisor.Isolation) float64 {
 	jobs := check1(os.MkdirTemp(scratch, "launched-"))
 	defer os.RemoveAll(jobs)
-	dir := filepath.Join(jobs, "1")
-	check(os.Mkdir(dir, 0o700))
 	s := check1(supervisor.Start(supervisor.Config{Isolation: iso, Jobs: jobs, Limits: worker.DefaultLimits}))
 	defer s.Close()
 	check(s.Extend(supervisor.BootNow() + time.Hour))
 	null := check1(os.OpenFile(os.DevNull, os.O_RDWR, 0))
 	defer null.Close()
+	var next atomic.Int64
 	return inPairs(bashJobs, func() {
+		dir := filepath.Join(jobs, strconv.FormatInt(next.Add(1), 10))
+		check(os.Mkdir(dir, 0o700))
 		p := check1(s.Launch(supervisor.Command{
 			Path: "/bin/bash", Args: []string{"bash", "-c", bashScript}, Env: []string{"PATH=/usr/bin:/bin"}, Dir: dir, Stdout: null, Stderr: null,
 		}))
@@ -78,6 +81,7 @@ func launchedBash(iso supervisor.Isolation) float64 {
 		if x := p.Exit(); x.Err != nil || x.Status.ExitStatus() != 0 {
 			panic(fmt.Sprintf("launched bash: %+v", x))
 		}
+		check(os.Remove(dir))
 	})
 }
 

@@ -688,3 +688,31 @@ func TestStdinAndReply(t *testing.T) {
 		}
 	})
 }
+
+// An init has nothing to do while its job runs, and does nothing.
+func TestInitSleeps(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string) {
+		s := start(t, modes[mode])
+		p, out := bash(t, s, "sleep 1")
+		<-p.Launched()
+		init := onlyChild(t, s.PID())
+		var busy int64
+		for gone := false; !gone; {
+			select {
+			case <-p.Gone():
+				gone = true
+			case <-time.After(20 * time.Millisecond):
+			}
+			if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", init)); err == nil {
+				fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+2:]))
+				user, _ := strconv.ParseInt(fields[11], 10, 64)
+				system, _ := strconv.ParseInt(fields[12], 10, 64)
+				busy = max(busy, user+system)
+			}
+		}
+		out()
+		if busy > 20 {
+			t.Errorf("it was busy for %d ms in a second", busy*10)
+		}
+	})
+}
