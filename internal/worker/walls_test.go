@@ -238,3 +238,37 @@ func TestLevels(t *testing.T) {
 		}
 	}
 }
+
+// Where namespaces are refused Landlock alone keeps a job's hands off files.
+func TestLandlockAlone(t *testing.T) {
+	iso := isolation(t)
+	iso.Walls, iso.OwnUser = false, false
+	outside := filepath.Join(t.TempDir(), "sluice.db")
+	if err := os.WriteFile(outside, []byte("the database"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	change := func(c *Config) { c.Isolation = &iso }
+	log, result := breakOut(t, change, `
+cat `+outside+` 2>/dev/null || echo no database
+{ echo x >`+outside+`; } 2>/dev/null || echo no writing
+ls `+filepath.Dir(outside)+` >/dev/null 2>&1 || echo no folder
+ls / >/dev/null 2>&1 || echo no root
+cat /etc/shadow 2>/dev/null || echo no shadow
+{ echo x >/usr/sluice-test; } 2>/dev/null || echo no system
+echo a >f && mkdir d && mv f d/g && cat d/g && echo b >"$TMPDIR/t" && cat tmp/t
+echo c | sed s/c/programs/ >/dev/stdout
+python3 -c 'import json, ssl; print("python")'`)
+	want := "no database\nno writing\nno folder\nno root\nno shadow\nno system\na\nb\nprograms\npython\n"
+	if log != want {
+		t.Errorf("printed %q instead of %q; result %s", log, want, result)
+	}
+	f := newFakeSource()
+	startWorker(t, f, change)
+	f.push(bashJob(1, "echo secret >mark; pwd; until [ -e stop ]; do sleep 0.02; done", ""))
+	f.until(t, "the first runs", func() bool { return strings.HasSuffix(string(f.logs[1]), "\n") })
+	f.push(bashJob(2, "cat "+strings.TrimSpace(f.logOf(1))+"/mark 2>/dev/null || echo nothing", ""))
+	f.result(t, 2)
+	if got := f.logOf(2); got != "nothing\n" {
+		t.Errorf("another job's folder: %q", got)
+	}
+}
