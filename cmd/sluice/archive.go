@@ -157,7 +157,7 @@ func readArchive(data []byte) (scripts []packed, left []string, err error) {
 	used := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		where, language := splitScript(name)
-		if language == "" {
+		if language == "" || !fs.ValidPath(where) { // .sh alone names nothing
 			continue
 		}
 		p := packed{path: where, language: language, content: string(entries[name])}

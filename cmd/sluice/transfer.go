@@ -18,6 +18,11 @@ type exportCmd struct {
 	output
 }
 
+// Help says what is in the archive.
+func (exportCmd) Help() string {
+	return `The archive has the layout of Windmill's exports: PATH.EXT holds the code of a script, PATH.script.json its settings, without those that are not set. A lock that the server made is in it like one that was pushed, so that an imported script runs with the same packages. Only the newest versions are in it, and neither people, tokens, jobs nor overrides.`
+}
+
 // Run writes the scripts of a workspace into an archive.
 func (e *exportCmd) Run(ctx context.Context, a *app) error {
 	if e.Output == "-" && e.JSON {
@@ -95,6 +100,11 @@ type importCmd struct {
 	DryRun bool   `help:"Only say what would be done."`
 	remote
 	output
+}
+
+// Help says what is done, and what is refused.
+func (importCmd) Help() string {
+	return `Each script is new, updated, unchanged or failed; to import an archive again changes nothing. Scripts that are not in it stay. Nothing is saved unless the whole archive can be read: names that lead out of it, links, names that stand in it twice, and more than 4 MiB in a file, 64 MiB in all or 20,000 entries are refused. What is no script, such as a flow, is left out, and that is said.`
 }
 
 // Run saves the scripts of an archive. Nothing is saved unless all of it can

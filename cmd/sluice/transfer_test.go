@@ -220,3 +220,46 @@ func TestNoArchive(t *testing.T) {
 		t.Error(info, err)
 	}
 }
+
+// Whatever an archive is, it is read within its bounds or refused, and what is
+// read could be written again.
+func FuzzReadArchive(f *testing.F) {
+	f.Add([]byte("PK"))
+	for _, entries := range [][]string{
+		{"f/a.sh", "echo", "f/a.script.json", `{"summary":"s"}`},
+		{"../a.sh", "x"},
+		{"f/a.bun.ts", "x", "f/link", "y"},
+		{".sh", "x", "f/.py", "y"},
+	} {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		for i := 0; i < len(entries); i += 2 {
+			if w, err := z.Create(entries[i]); err != nil {
+				f.Fatal(err)
+			} else if _, err := w.Write([]byte(entries[i+1])); err != nil {
+				f.Fatal(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		scripts, _, err := readArchive(data)
+		if err != nil {
+			if code := sluice.CodeOf(err); code != sluice.CodeInvalid && code != sluice.CodeTooLarge {
+				t.Errorf("refused with %q: %v", code, err)
+			}
+			return
+		}
+		for _, p := range scripts {
+			if !fs.ValidPath(p.path) {
+				t.Errorf("the path %q", p.path)
+			}
+			if _, err := p.file(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
