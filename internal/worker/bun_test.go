@@ -35,6 +35,8 @@ func TestBun(t *testing.T) {
 		{name: "rejection that nobody awaits", code: "export async function main() { Promise.reject(new Error('lonely')); await Bun.sleep(10); return 1 }", want: `1`},
 		{name: "syntax", code: "export function main() {\n  return (1\n}", errName: "SyntaxError", message: "main.ts:3:1"},
 		{name: "no package", code: "import x from 'nowhere-to-be-found'\nexport function main() { return x }", errName: "DependenciesErr", message: "nowhere-to-be-found"},
+		{name: "await at the top", code: "(globalThis as any).n = ((globalThis as any).n ?? 0) + 1\nconst x = await Promise.resolve(5)\nexport function main() { return [x, (globalThis as any).n] }", want: `[5,1]`},
+		{name: "an error that speaks of an async module", code: "throw new Error('async module')", errName: "Error", message: "async module"},
 		{name: "no main", code: "export function other() {}", errName: "ReferenceError", message: "exports no function main"},
 		{name: "main is not exported", code: "function main() {}", errName: "ReferenceError", message: "exports no function main"},
 		{name: "preprocessor", entry: "preprocessor", code: "export async function preprocessor(event: any) { return { got: event } }\nexport function main() {}", args: `{"event":{"kind":"http"}}`, want: `{"got":{"kind":"http"}}`},
