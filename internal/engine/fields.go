@@ -28,10 +28,10 @@ var ScriptFields = map[string]FieldUse{
 	"concurrency_window_from": FieldHonoured, "on_concurrency_limit": FieldHonoured, "max_wait_s": FieldHonoured,
 	"max_lost_attempts": FieldHonoured, "apply_limits_to_waiting": FieldHonoured,
 	"priority": FieldHonoured, "timeout": FieldHonoured, "delete_after_secs": FieldHonoured, "delete_after_use": FieldHonoured,
-	"has_preprocessor": FieldHonoured, "labels": FieldHonoured, "deployment_message": FieldHonoured,
+	"has_preprocessor": FieldHonoured, "dedicated_worker": FieldHonoured, "labels": FieldHonoured, "deployment_message": FieldHonoured,
 	"parent_hash": FieldHonoured, "auto_parent": FieldHonoured, "skip_draft_deletion": FieldHonoured, // there are no drafts
 
-	"cache_ttl": FieldInert, "cache_ignore_s3_path": FieldInert, "dedicated_worker": FieldInert, "ws_error_handler_muted": FieldInert,
+	"cache_ttl": FieldInert, "cache_ignore_s3_path": FieldInert, "ws_error_handler_muted": FieldInert,
 	"on_behalf_of_email": FieldInert, "on_behalf_of": FieldInert, "preserve_on_behalf_of": FieldInert,
 
 	"envs": FieldRefused, "codebase": FieldRefused, "modules": FieldRefused, "restart_unless_cancelled": FieldRefused,
@@ -62,7 +62,7 @@ func askedFields(body json.RawMessage, use FieldUse) []string {
 	}
 	var out []string
 	for name, v := range pushed {
-		if ScriptFields[name] == use && asks(v) {
+		if ScriptFields[name] == use && Asks(v) {
 			out = append(out, name)
 		}
 	}
@@ -70,8 +70,9 @@ func askedFields(body json.RawMessage, use FieldUse) []string {
 	return out
 }
 
-// asks reports whether a value asks for anything.
-func asks(v json.RawMessage) bool {
+// Asks reports whether the value of a field asks for anything: null, false, 0
+// and what is empty do not.
+func Asks(v json.RawMessage) bool {
 	switch string(bytes.TrimSpace(v)) {
 	case "null", "false", `""`, "0", "[]", "{}":
 		return false

@@ -2,11 +2,13 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -205,5 +207,43 @@ func TestJSONWithoutSurprises(t *testing.T) {
 	b, err := marshal(map[string]any{"html": "<b>&", "raw": anyJSON(nil)})
 	if err != nil || !bytes.Equal(b, []byte(`{"html":"<b>&","raw":null}`)) {
 		t.Errorf("%s %v", b, err)
+	}
+}
+
+// TestRunsTellWhatHasNoEffect: what a call asks for and does not get is told,
+// once, by every call that pushes jobs.
+func TestRunsTellWhatHasNoEffect(t *testing.T) {
+	r := newRig(t)
+	hash := r.script("f/a", "")
+	both := []string{"cache_ttl has no effect here yet", "invisible_to_owner has no effect here yet"}
+	const ask = "?cache_ttl=60&invisible_to_owner=true"
+	type call struct{ method, path, body string }
+	calls := []call{{"POST", "run/preview", `{"content":"","language":"bash"}`}}
+	for _, path := range []string{"run/p/f/a", "run/h/" + hash, "run_wait_result/p/f/a", "run_wait_result/h/" + hash} {
+		calls = append(calls, call{"POST", path, "{}"}, call{"GET", path, ""})
+	}
+	for _, c := range calls {
+		for query, want := range map[string][]string{
+			ask: both, "?cache_ttl=1": both[:1], "?invisible_to_owner=true": both[1:], "": nil, "?cache_ttl=0&invisible_to_owner=false": nil,
+		} {
+			if strings.Contains(c.path, "wait") {
+				query = cmp.Or(query, "?") + "&timeout_s=0"
+			}
+			got := r.do(c.method, "/api/w/main/jobs/"+c.path+query, c.body)
+			if warned := got.header.Values(warningHeader); !slices.Equal(warned, want) || got.status >= 400 && got.status != 504 {
+				t.Errorf("%s %s%s: %d %s, warned of %q, want %q", c.method, c.path, query, got.status, got.body, warned, want)
+			}
+		}
+	}
+	for body, want := range map[string][]string{
+		`,"temp_script_refs":{"f/b":"00"}`: {"temp_script_refs has no effect here yet"},
+		`,"temp_script_refs":null`:         nil,
+		`,"temp_script_refs":{}`:           nil,
+		`,"modules":{"m":{}}`:              {"modules has no effect here yet"},
+	} {
+		got := r.do("POST", "/api/w/main/jobs/run/preview", `{"content":"","language":"bash"`+body+`}`)
+		if warned := got.header.Values(warningHeader); !slices.Equal(warned, want) || got.status != 201 {
+			t.Errorf("%s: %d %s, warned of %q, want %q", body, got.status, got.body, warned, want)
+		}
 	}
 }

@@ -27,6 +27,19 @@ type RunParams struct {
 	QueueLimit      optional[int64] `query:"queue_limit" minimum:"0" doc:"Refuse with 429 if more than this many would wait in the group"`
 	MaxWaitS        int64           `query:"max_wait_s" minimum:"0" maximum:"315360000" doc:"Ours: fail if not started so long after it is due"`
 	TimeoutS        int64           `query:"timeout" minimum:"0" maximum:"315360000" doc:"Ours: seconds that it may run"`
+	CacheTTL        int64           `query:"cache_ttl" doc:"No effect yet: answered with a warning"`
+	Invisible       bool            `query:"invisible_to_owner" doc:"No effect yet: answered with a warning"`
+}
+
+// Resolve tells which of the parameters have no effect.
+func (p *RunParams) Resolve(hc huma.Context) []error {
+	if p.CacheTTL != 0 {
+		warnInert(hc, "cache_ttl")
+	}
+	if p.Invisible {
+		warnInert(hc, "invisible_to_owner")
+	}
+	return nil
 }
 
 // apply puts the parameters into a job.
@@ -155,20 +168,20 @@ func (a *API) addRuns() {
 	addText(a, "POST /api/w/{workspace}/jobs/run/p/{path...}", "runScriptByPath", newest,
 		func(ctx context.Context, in *runPathIn) (string, error) {
 			return a.pushCall(ctx, in.job(), &in.CallParams, in.RawBody, &in.RunParams)
-		}, created, argsBody)
+		}, created, warns, argsBody)
 	addText(a, "POST /api/w/{workspace}/jobs/run/h/{hash}", "runScriptByHash", version,
 		func(ctx context.Context, in *runHashIn) (string, error) {
 			return a.pushCall(ctx, in.job(), &in.CallParams, in.RawBody, &in.RunParams)
-		}, created, argsBody)
+		}, created, warns, argsBody)
 	addText(a, "GET /api/w/{workspace}/jobs/run/p/{path...}", "runScriptByPathGet", newest,
 		func(ctx context.Context, in *runPathGetIn) (string, error) {
 			return a.pushCall(ctx, in.job(), &in.CallParams, nil, &in.RunParams)
-		}, created)
+		}, created, warns)
 	addText(a, "GET /api/w/{workspace}/jobs/run/h/{hash}", "runScriptByHashGet", version,
 		func(ctx context.Context, in *runHashGetIn) (string, error) {
 			return a.pushCall(ctx, in.job(), &in.CallParams, nil, &in.RunParams)
-		}, created)
-	addText(a, "POST /api/w/{workspace}/jobs/run/preview", "runScriptPreview", "Push a job that runs code which is not saved; answers with its id", a.runPreview, created)
+		}, created, warns)
+	addText(a, "POST /api/w/{workspace}/jobs/run/preview", "runScriptPreview", "Push a job that runs code which is not saved; answers with its id", a.runPreview, created, warns)
 	a.addBulk()
 	a.addRerun()
 	a.addDependencies()
@@ -178,19 +191,19 @@ func (a *API) addRuns() {
 	addRaw(a, "POST /api/w/{workspace}/jobs/run_wait_result/p/{path...}", "runWaitResultByPath", "Run a script and wait for its result", contentJSON, anything,
 		func(ctx context.Context, in *resultPathIn) (func(huma.Context), error) {
 			return a.runResult(ctx, in.job(), &in.CallParams, in.RawBody, &in.RunParams, &in.ResultParams)
-		}, argsBody)
+		}, warns, argsBody)
 	addRaw(a, "POST /api/w/{workspace}/jobs/run_wait_result/h/{hash}", "runWaitResultByHash", "Run one version of a script and wait for its result", contentJSON, anything,
 		func(ctx context.Context, in *resultHashIn) (func(huma.Context), error) {
 			return a.runResult(ctx, in.job(), &in.CallParams, in.RawBody, &in.RunParams, &in.ResultParams)
-		}, argsBody)
+		}, warns, argsBody)
 	addRaw(a, "GET /api/w/{workspace}/jobs/run_wait_result/p/{path...}", "runWaitResultByPathGet", "Run a script and wait for its result", contentJSON, anything,
 		func(ctx context.Context, in *resultPathGetIn) (func(huma.Context), error) {
 			return a.runResult(ctx, in.job(), &in.CallParams, nil, &in.RunParams, &in.ResultParams)
-		})
+		}, warns)
 	addRaw(a, "GET /api/w/{workspace}/jobs/run_wait_result/h/{hash}", "runWaitResultByHashGet", "Run one version of a script and wait for its result", contentJSON, anything,
 		func(ctx context.Context, in *resultHashGetIn) (func(huma.Context), error) {
 			return a.runResult(ctx, in.job(), &in.CallParams, nil, &in.RunParams, &in.ResultParams)
-		})
+		}, warns)
 }
 
 func (t *RunTarget) job() engine.NewJob { return engine.NewJob{Workspace: t.Workspace, Path: t.Path} }
@@ -287,9 +300,24 @@ type previewIn struct {
 	RunParams
 	Body struct {
 		PreviewFields
-		Args jsonObject `json:"args,omitempty" doc:"A JSON object"`
-		Tag  *string    `json:"tag,omitempty" nullable:"true"`
+		Args    jsonObject `json:"args,omitempty" doc:"A JSON object"`
+		Tag     *string    `json:"tag,omitempty" nullable:"true"`
+		Modules anyJSON    `json:"modules,omitempty" doc:"No effect yet: answered with a warning, if it is not empty"`
+		Temp    anyJSON    `json:"temp_script_refs,omitempty" doc:"No effect yet: answered with a warning, if it is not empty"`
 	} `required:"true"`
+}
+
+// Resolve tells what has no effect.
+func (in *previewIn) Resolve(hc huma.Context) []error {
+	for _, f := range []struct {
+		name string
+		v    anyJSON
+	}{{"modules", in.Body.Modules}, {"temp_script_refs", in.Body.Temp}} {
+		if len(f.v) > 0 && engine.Asks(json.RawMessage(f.v)) {
+			warnInert(hc, f.name)
+		}
+	}
+	return in.RunParams.Resolve(hc)
 }
 
 func (a *API) runPreview(ctx context.Context, in *previewIn) (string, error) {

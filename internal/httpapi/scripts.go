@@ -40,6 +40,7 @@ type scriptDoc struct {
 	DeleteAfterSecs      *int64          `json:"delete_after_secs,omitempty" nullable:"true" doc:"Seconds for which a job is kept after its end"`
 	DeleteAfterUse       *bool           `json:"delete_after_use,omitempty" nullable:"true" doc:"A job is deleted when it has ended"`
 	HasPreprocessor      *bool           `json:"has_preprocessor,omitempty" nullable:"true"`
+	DedicatedWorker      *bool           `json:"dedicated_worker,omitempty" nullable:"true" doc:"A worker keeps a process for the runs of this script, in languages whose programs can stay"`
 	Labels               json.RawMessage `json:"labels,omitempty" doc:"Labels of its jobs"`
 	InertFields
 	RefusedFields
@@ -51,7 +52,6 @@ type scriptDoc struct {
 type InertFields struct {
 	CacheTTL          json.RawMessage `json:"cache_ttl,omitempty" doc:"No effect yet: stored, and answered with a warning"`
 	CacheIgnoreS3Path json.RawMessage `json:"cache_ignore_s3_path,omitempty" doc:"No effect yet: stored, and answered with a warning"`
-	DedicatedWorker   json.RawMessage `json:"dedicated_worker,omitempty" doc:"No effect yet: stored, and answered with a warning"`
 	HandlerMuted      json.RawMessage `json:"ws_error_handler_muted,omitempty" doc:"No effect yet: stored, and answered with a warning"`
 	OnBehalfOfEmail   json.RawMessage `json:"on_behalf_of_email,omitempty" doc:"No effect yet: stored, and answered with a warning"`
 	OnBehalfOf        json.RawMessage `json:"on_behalf_of,omitempty" doc:"No effect yet: stored, and answered with a warning"`
@@ -164,6 +164,9 @@ const warningHeader = "X-Sluice-Warning"
 // warn tells the caller of something that is accepted and has no effect.
 func warn(hc huma.Context, text string) { hc.AppendHeader(warningHeader, text) }
 
+// warnInert tells the caller that a field or parameter has no effect.
+func warnInert(hc huma.Context, name string) { warn(hc, name+" has no effect here yet") }
+
 // warns documents that an answer may carry warnings.
 func warns(op *huma.Operation) { setMeta(op, metaWarns) }
 
@@ -263,7 +266,7 @@ type createScriptIn struct {
 // Resolve tells which of the pushed settings have no effect.
 func (in *createScriptIn) Resolve(hc huma.Context) []error {
 	for _, name := range engine.InertFields(in.Body.Raw) {
-		warn(hc, name+" has no effect here yet")
+		warnInert(hc, name)
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func TestFieldsComeBackAsPushed(t *testing.T) {
 			}
 		}
 	}
-	if got := r.do("POST", "/api/w/main/scripts/create", `{"path":"f/calm","content":"","language":"bash","ws_error_handler_muted":false,"cache_ttl":null}`); got.header.Get(warningHeader) != "" {
+	if got := r.do("POST", "/api/w/main/scripts/create", `{"path":"f/calm","content":"","language":"bash","ws_error_handler_muted":false,"cache_ttl":null,"dedicated_worker":true}`); got.header.Get(warningHeader) != "" {
 		t.Errorf("warned of nothing: %s", got.header.Get(warningHeader))
 	}
 }
