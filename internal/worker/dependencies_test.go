@@ -184,6 +184,10 @@ func TestScriptsThatImport(t *testing.T) {
 	for _, tt := range []struct{ language, cache, code, lock, want string }{
 		{"python3", base, "import alpha\n\ndef main():\n    return alpha.VERSION\n", "alpha==2.0.0", `"2.0.0"`},
 		{"bun", base, "import { version } from 'large';\nimport 'tiny';\nexport function main() { return version }", `"tiny": ["tiny@1.2.3"`, `"1.2.3"`},
+		{
+			"bun", base, "import { version } from 'large@1.2.3';\nimport * as same from 'large@1.2.3/index.js';\nimport * as tiny from '@scope/tiny@^1';\n" +
+				"export function main() { return [version, same.version, tiny.version] }", `"large": "1.2.3"`, `["1.2.3","1.2.3","1.2.3"]`,
+		},
 		// The compiler's cache is filled once for all tests.
 		{"go", user, "package inner\n\nimport \"example.com/hello\"\n\nfunc main() (string, error) { return hello.Version, nil }\n", "example.com/hello v1.2.0 h1:", `"v1.2.0"`},
 	} {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,12 +87,39 @@ func (c *Cache) installBun(ctx context.Context, dir, out, text string) (int, err
 	if err := os.MkdirAll(modules, 0o700); err != nil { // a package.json without dependencies makes none
 		return 0, fmt.Errorf("make node_modules: %w", err)
 	}
+	if err := linkVersions(modules, pkg); err != nil {
+		return 0, err
+	}
 	for _, name := range []string{bunPackage, bunFile, "node_modules"} {
 		if err := os.Rename(filepath.Join(dir, name), filepath.Join(out, name)); err != nil {
 			return 0, fmt.Errorf("keep what bun installed: %w", err)
 		}
 	}
 	return countModules(filepath.Join(out, "node_modules")), nil
+}
+
+var npmName = regexp.MustCompile(`^(@[A-Za-z0-9~_-][A-Za-z0-9._~-]*/)?[A-Za-z0-9~_-][A-Za-z0-9._~-]*$`)
+
+// linkVersions lets scripts import a package with the version that they ask for
+// ("zod@3.23.8"), which bun takes for a part of the name: NAME@VERSION becomes a
+// link to NAME. Names and versions come from a lock that anybody may write.
+func linkVersions(modules, pkg string) error {
+	var p struct {
+		Dependencies map[string]string `json:"dependencies"`
+	}
+	if json.Unmarshal([]byte(pkg), &p) != nil {
+		return nil // bun has understood what this does not
+	}
+	for name, version := range p.Dependencies {
+		if version == "" || strings.ContainsAny(version, "/\x00") || !npmName.MatchString(name) {
+			continue
+		}
+		link := filepath.Join(modules, name+"@"+version)
+		if err := os.Symlink(filepath.Base(name), link); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("let %s be imported with its version: %w", name, err)
+		}
+	}
+	return nil
 }
 
 var lockedPackage = regexp.MustCompile(`(?m)^\s*"[^"]+": \["(@?[^"@]+)@`)

@@ -3,6 +3,7 @@ package deps
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -364,10 +365,49 @@ func TestInstallScripts(t *testing.T) {
 // What tools say of registries is not for everybody.
 func TestLastLines(t *testing.T) {
 	c := &Cache{cfg: Config{PipIndexURL: "https://me:hush1@pip.example/simple", GoProxy: "off,https://you:hush2@go.example", Inside: "/job"}}
-	said := strings.Repeat("x\n", 100) + "GET https://me:hush1@pip.example/simple\nwrong password hush2\nin /job/out/a"
+	said := ""
+	for i := range 100 {
+		said += fmt.Sprintf("line %d\n", i)
+	}
+	said += "GET https://me:hush1@pip.example/simple\nwrong password hush2\nin /job/out/a"
 	want := "GET https://pip.example/simple\nwrong password ***\nin out/a"
-	if got := c.lastLines(said, "/tmp/1"); !strings.HasSuffix(got, "\nx\n"+want) || strings.Count(got, "\n") != 19 {
+	if got := c.lastLines(said, "/tmp/1"); !strings.HasSuffix(got, "\nline 99\n"+want) || strings.Count(got, "\n") != 19 {
 		t.Errorf("%q", got)
+	}
+	said = ""
+	for i := range 5 {
+		said += fmt.Sprintf("WARNING: Retrying (Retry(total=%d, connect=None)) after connection broken by "+
+			"'NewConnectionError('<pip.HTTPSConnection object at 0x7f%d>: Failed to establish a new connection: [Errno -2] Name not known')': /simple/a/\n", i, i)
+	}
+	want = "The registry cannot be reached: Failed to establish a new connection: [Errno -2] Name not known\nERROR: No matching distribution found for a"
+	if got := c.lastLines(said+"ERROR: No matching distribution found for a\n", "/tmp/1"); got != want {
+		t.Errorf("%q", got)
+	}
+}
+
+// Whoever writes a lock names no file outside of it.
+func TestLinkVersions(t *testing.T) {
+	dir := t.TempDir()
+	modules := filepath.Join(dir, "node_modules")
+	if err := os.MkdirAll(filepath.Join(modules, "@s"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pkg := `{"dependencies": {"zod": "^3.2", "@s/a": "1.0.0", "@gone/a": "1.0.0", "../out": "1", "a/../../out": "1", "x": "../../y", "": "1", "plain": ""}}`
+	for range 2 {
+		if err := linkVersions(modules, pkg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]string{}
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			to, _ := os.Readlink(path)
+			got[strings.TrimPrefix(path, dir)] = to
+		}
+		return nil
+	})
+	if want := map[string]string{"/node_modules/zod@^3.2": "zod", "/node_modules/@s/a@1.0.0": "a"}; !maps.Equal(got, want) {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -175,8 +177,13 @@ func (c *Cache) inside(dir string) string {
 // homeName is a tool's own folder within its working folder.
 const homeName = ".home"
 
+// pipRetry is what pip says of each attempt to reach a registry, and then that
+// there is no such package.
+var pipRetry = regexp.MustCompile(`^WARNING: Retrying \(.* connection broken by '(?:.*>: )?(.*?)'?\)?': \S+$`)
+
 // lastLines returns the end of a tool's output without what is the operator's
-// alone: the folder it worked in, and passwords of registries.
+// alone: the folder it worked in, and passwords of registries. What it repeats is
+// said once.
 func (c *Cache) lastLines(tail, dir string) string {
 	const most = 20
 	for _, address := range append([]string{c.cfg.PipIndexURL, c.cfg.NPMRegistry, c.cfg.GoProxy}, c.cfg.PipFindLinks...) {
@@ -193,5 +200,11 @@ func (c *Cache) lastLines(tail, dir string) string {
 	}
 	tail = strings.ReplaceAll(tail, c.inside(dir)+"/", "")
 	lines := strings.Split(strings.TrimSpace(tail), "\n")
+	for i, line := range lines {
+		if m := pipRetry.FindStringSubmatch(line); m != nil {
+			lines[i] = "The registry cannot be reached: " + m[1]
+		}
+	}
+	lines = slices.Compact(lines)
 	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }
