@@ -95,7 +95,7 @@ func (g *Go) Run(ctx context.Context, t *Task) Outcome {
 		return o
 	}
 	defer g.programs.release(built)
-	return t.ask(ctx, program{path: built, args: []string{"main"}, env: []string{"PATH=" + jobPath}, read: []string{filepath.Dir(built)}}, q, nil)
+	return t.ask(ctx, program{path: built, args: []string{"main"}, env: []string{"PATH=" + jobPath}, read: []string{built}}, q, nil)
 }
 
 // build returns the program of the task's code, held until it is released, or ""

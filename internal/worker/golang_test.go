@@ -186,3 +186,38 @@ func TestGoBuildsOnce(t *testing.T) {
 		t.Errorf("built %d times", built)
 	}
 }
+
+// The programs of others may hold what is nobody else's business.
+func TestGoSeesItsOwnProgramAlone(t *testing.T) {
+	f := newFakeSource()
+	startLanguage(t, f, "go", NewGo())
+	compileStandardLibrary(t)
+	f.push(languageJob(1, "go", "package inner\n\nfunc main() (string, error) { return \"a password\", nil }\n", ""))
+	f.untilWithin(t, time.Minute, "the first ends", func() bool { return len(f.reports) == 1 })
+	f.push(languageJob(2, "go", `package inner
+
+import (
+	"os"
+	"path/filepath"
+)
+
+func main() (int, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	entries, err := os.ReadDir(filepath.Dir(self))
+	n := 0
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Size() > 0 {
+			n++
+		}
+	}
+	return n, err
+}
+`, ""))
+	f.untilWithin(t, time.Minute, "the second ends", func() bool { return len(f.reports) == 2 })
+	if r := f.result(t, 2); string(r.Result) != "1" {
+		t.Errorf("it sees %s programs", r.Result)
+	}
+}
