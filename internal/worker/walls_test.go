@@ -53,6 +53,7 @@ func TestWalls(t *testing.T) {
 		"kernel settings":     {"{ echo x >/proc/sys/kernel/hostname; } 2>/dev/null || echo refused", "refused\n"},
 		"privileges":          {"grep -E '^(CapEff|CapPrm|CapAmb|NoNewPrivs)' /proc/self/status | tr -d '\\t'", "CapPrm:0000000000000000\nCapEff:0000000000000000\nCapAmb:0000000000000000\nNoNewPrivs:1\n"},
 		"mounts":              {"mount -t tmpfs x /job/tmp 2>/dev/null || umount /proc 2>/dev/null || umount /.stage 2>/dev/null || echo refused", "refused\n"},
+		"rights found anew":   {"for f in -Ur -Urm -Urp -UrC; do unshare $f true 2>/dev/null && echo $f; done; echo refused", "refused\n"},
 		"devices":             {"mknod d b 254 0 2>/dev/null || echo refused", "refused\n"},
 		"its own folder":      {"echo a >f && cat f && echo b >/tmp/g && cat tmp/g && rm f /tmp/g && pwd", "a\nb\n/job\n"},
 		"programs":            {"echo x | sed s/x/y/ && [ -r /etc/passwd ] && head -c 1 /dev/zero | wc -c", "y\n1\n"},

@@ -24,6 +24,7 @@ type forkOrder struct {
 	User   int         `json:"user"`   // user and group number; 0: the template's own
 	Limits [][2]uint64 `json:"limits"` // resource, bound
 	Dir    string      `json:"dir"`
+	Root   string      `json:"root"`   // what to change into, which joining a mount namespace undoes; "": nothing
 	Spaces int         `json:"spaces"` // namespaces to join, as flags of setns, beside that of processes
 }
 
@@ -121,6 +122,9 @@ func (p *process) order(b *block, dir string) []byte {
 	}
 	o.Spaces = int(b.cloneFlags & (unix.CLONE_NEWNS | unix.CLONE_NEWIPC))
 	o.Dir = dir
+	if p.mode.Walls {
+		o.Root = innerRoot
+	}
 	text, err := json.Marshal(o)
 	if err != nil {
 		panic(err) // numbers and names

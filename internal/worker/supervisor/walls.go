@@ -27,11 +27,16 @@ import (
 //	/.stage/r0, w0  the first shared folder, read-only and writable; r1, w1, …
 //	/.stage/proc    the machine's /proc: without one in sight the kernel lets a
 //	                user namespace mount none
+//
+// That root is mounted in another, empty one, and the supervisor changes into it
+// with chroot: to whoever is in such a place the kernel refuses user namespaces,
+// in which a job would find rights anew. It takes a right to leave it.
 const (
 	jobDir     = "/job"
 	stage      = "/.stage"
 	stageJobs  = stage + "/jobs"
 	rootFolder = ".root" // in the folder of the jobs: where the root is made
+	innerRoot  = "/r"    // where the root of the jobs is in the outer one
 )
 
 // JobDir is where a job behind walls finds its folder.
@@ -55,16 +60,17 @@ func makeRoot(m *mode) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mounts private: %w", err)
 	}
-	root := filepath.Join(m.Jobs, rootFolder)
-	if err := os.MkdirAll(root, 0o700); err != nil {
+	outer := filepath.Join(m.Jobs, rootFolder)
+	root := outer + innerRoot
+	if err := mountRoot(outer, "mode=755,size=64k,nr_inodes=4"); err != nil {
 		return err
 	}
-	if err := unix.Mount("root", root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=16m,nr_inodes=65536"); err != nil {
-		return fmt.Errorf("mount the root: %w", err)
-	}
 	// Unbindable: the folder of the jobs, in which it stands, is about to be bound.
-	if err := unix.Mount("", root, "", unix.MS_UNBINDABLE, ""); err != nil {
+	if err := unix.Mount("", outer, "", unix.MS_UNBINDABLE, ""); err != nil {
 		return fmt.Errorf("set the root apart: %w", err)
+	}
+	if err := mountRoot(root, "mode=755,size=16m,nr_inodes=65536"); err != nil {
+		return err
 	}
 	r := rootMaker{root: root}
 	r.system()
@@ -85,10 +91,26 @@ func makeRoot(m *mode) error {
 	if r.err != nil {
 		return r.err
 	}
-	if err := moveInto(root); err != nil {
+	if err := moveInto(outer); err != nil {
 		return err
 	}
+	if err := unix.Chroot(innerRoot); err != nil {
+		return fmt.Errorf("enter the inner root: %w", err)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return fmt.Errorf("enter the inner root: %w", err)
+	}
 	return os.Remove(stageJobs + "/" + rootFolder)
+}
+
+func mountRoot(path, options string) error {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return fmt.Errorf("make the root: %w", err)
+	}
+	if err := unix.Mount("root", path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return fmt.Errorf("mount the root: %w", err)
+	}
+	return nil
 }
 
 // moveInto makes a folder the root and lets go of the old one.

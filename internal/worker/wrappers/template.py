@@ -62,6 +62,8 @@ def fork(order, files):
 
 def bound(order, files):
     """Takes from the process what a job may not have."""
+    if order["root"]:
+        os.chroot(order["root"])
     os.chdir(order["dir"])
     os.setsid()
     for group in files["groups"]:
