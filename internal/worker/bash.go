@@ -20,6 +20,7 @@ import (
 
 	"sluice"
 	"sluice/internal/signature"
+	"sluice/internal/worker/deps"
 	"sluice/internal/worker/supervisor"
 )
 
@@ -191,17 +192,7 @@ func (w *Worker) removeTree(dir string) {
 	if unix.Rmdir(dir) == nil {
 		return
 	}
-	err := os.RemoveAll(dir)
-	if errors.Is(err, fs.ErrPermission) {
-		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
-			if d != nil && d.IsDir() {
-				_ = os.Chmod(path, 0o700)
-			}
-			return nil
-		})
-		err = os.RemoveAll(dir)
-	}
-	if err != nil {
+	if err := deps.RemoveAll(dir); err != nil {
 		w.log.Warn("a job's folder could not be removed", "dir", dir, "err", err)
 	}
 }

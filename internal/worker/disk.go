@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -52,17 +53,24 @@ func (w *Worker) folders(before time.Time) map[*held]string {
 }
 
 // usage adds up what a folder holds; it stops when that is more than most. What
-// vanishes meanwhile does not count.
+// vanishes meanwhile does not count. What is so deep that no path leads to it
+// counts as too much, since it cannot be measured.
 func usage(dir string, most int64) (bytes int64, files int) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		var info fs.FileInfo
+		if err == nil {
+			files++
+			info, err = d.Info()
+		}
+		if errors.Is(err, syscall.ENAMETOOLONG) {
+			files = mostFiles + 1
+			return fs.SkipAll
+		}
 		if err != nil {
 			return nil //nolint:nilerr // it is gone, or the job has shut itself out of it
 		}
-		files++
-		if info, err := d.Info(); err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok {
-				bytes += st.Blocks * 512
-			}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			bytes += st.Blocks * 512
 		}
 		if bytes > most || files > mostFiles {
 			return fs.SkipAll

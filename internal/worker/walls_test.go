@@ -150,6 +150,29 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// Neither does a job escape its bound below paths that are too long, nor can it
+// leave behind what cannot be removed.
+func TestDeepFolders(t *testing.T) {
+	f := newFakeSource()
+	w, _ := startWorker(t, f, nil)
+	for id, c := range []struct {
+		levels int
+		last   string
+	}{{300, "sleep 300"}, {19, `open F, ">", "d" x 255; sleep 300`}, {300, ""}, {300, "chmod 0, $_ for 'f', '.'"}} {
+		f.push(bashJob(int64(id), `exec perl -e '
+my $name = "d" x 200;
+for (1..`+strconv.Itoa(c.levels)+`) { mkdir $name or die $!; chdir $name or die $!; open F, ">", "f" }
+`+c.last+`'`, ""))
+		r := f.result(t, int64(id))
+		if deep := strings.Contains(string(r.Result), FailureDisk); deep != (id < 2) {
+			t.Errorf("job %d: %s", id, r.Result)
+		}
+		if _, err := os.Lstat(filepath.Join(w.dir, strconv.Itoa(id))); !os.IsNotExist(err) {
+			t.Errorf("job %d has left its folder: %v", id, err)
+		}
+	}
+}
+
 func TestDaemonsEndWithTheirJob(t *testing.T) {
 	f := newFakeSource()
 	startWorker(t, f, nil)
@@ -222,7 +245,7 @@ func TestWallsWithoutRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "-test.run", "^(TestWalls|TestJobsDoNotSeeEachOther|TestDaemonsEndWithTheirJob|TestNetwork|TestFullDisk|TestWarmProgramsServeOneJob|TestDedicatedPrograms)$", "-test.v")
+	cmd := exec.Command(program, "-test.run", "^(TestWalls|TestJobsDoNotSeeEachOther|TestDaemonsEndWithTheirJob|TestNetwork|TestFullDisk|TestDeepFolders|TestWarmProgramsServeOneJob|TestDedicatedPrograms)$", "-test.v")
 	cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + filepath.Join(dir, "tmp"), "HOME=" + dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := cmd.CombinedOutput()
