@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/sync/semaphore"
 
 	"sluice"
 	"sluice/internal/engine"
@@ -29,8 +30,14 @@ const (
 	maxHeaderBytes    = 64 << 10
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
-	bodyTimeout       = 30 * time.Second
-	bulkBodyTimeout   = 2 * time.Minute
+	bodyTimeout       = 30 * time.Second // for a whole body
+	bulkBodyTimeouts  = 4                // for a bulk push, so many times as long
+
+	// bodyBudget bounds the memory of large bodies: so many bytes of them are
+	// worked on at once, and the others wait until there is room. Smaller ones
+	// than smallBody do not count.
+	bodyBudget = 256 << 20
+	smallBody  = 256 << 10
 )
 
 // CompatVersion is what /api/version answers. Windmill's command line reads
@@ -53,6 +60,9 @@ type Options struct {
 	TrustProxy      bool
 	SessionLifetime time.Duration // of whoever signs in; DefaultSessionLifetime if 0
 
+	bodyTimeout time.Duration // bodyTimeout, shorter in tests
+	bodyBudget  int64         // bodyBudget, smaller in tests
+
 	inTests func(huma.Context, func(huma.Context)) // runs between the checks and the handlers
 }
 
@@ -67,6 +77,7 @@ type API struct {
 	metrics   http.Handler
 	meters    *meters
 	streams   atomic.Int64
+	bodies    *semaphore.Weighted // bytes of large bodies
 
 	fromAddress, toAccount *attempts     // to sign in
 	slowest                time.Duration // writeTimeout, shorter in tests
@@ -94,11 +105,18 @@ func New(o Options) (*API, error) {
 	if o.SessionLifetime <= 0 {
 		o.SessionLifetime = DefaultSessionLifetime
 	}
+	if o.bodyTimeout <= 0 {
+		o.bodyTimeout = bodyTimeout
+	}
+	if o.bodyBudget <= 0 {
+		o.bodyBudget = bodyBudget
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	a := &API{
 		o: o, e: o.Engine, log: o.Logger, tokenHash: sha256.Sum256([]byte(o.Token)), router: newRouter(), meters: newMeters(), slowest: writeTimeout,
+		bodies:      semaphore.NewWeighted(o.bodyBudget),
 		fromAddress: newAttempts(addressBurst, addressEvery), toAccount: newAttempts(accountBurst, accountEvery),
 	}
 	a.closed, a.close = context.WithCancel(context.Background())
@@ -143,6 +161,7 @@ const (
 	requestIDKey ctxKey = iota
 	callerKey
 	contentTypeKey
+	roomKey
 )
 
 // ServeHTTP answers one request.
@@ -175,6 +194,9 @@ func (a *API) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	// whose body becomes arguments look at what it is called.
 	r = r.WithContext(context.WithValue(r.Context(), contentTypeKey, r.Header.Get("Content-Type")))
 	r.Header.Set("Content-Type", "application/json")
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &closingBody{ReadCloser: r.Body, header: h}
+	}
 	a.router.ServeHTTP(w, r)
 }
 

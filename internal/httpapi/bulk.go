@@ -58,7 +58,7 @@ func (a *API) addBulk() {
 	addJSON(a, "POST /api/w/{workspace}/jobs/run/bulk", "runBulk", "Ours: push up to 10,000 jobs in one transaction, all or none", a.runBulk,
 		created, func(op *huma.Operation) {
 			op.RequestBody, op.SkipValidateBody = body, true
-			op.MaxBodyBytes, op.BodyReadTimeout = MaxBulkBody+1, bulkBodyTimeout
+			op.MaxBodyBytes, op.BodyReadTimeout = MaxBulkBody+1, bulkBodyTimeouts*a.o.bodyTimeout
 		})
 	delete(body.Content, "application/octet-stream") // how huma documents a raw body
 }

@@ -77,7 +77,7 @@ func (a *API) operation(route, id, summary string, opts []option) huma.Operation
 		Method: method, Path: path, OperationID: id, Summary: summary,
 		Tags:            []string{tagOf(path)},
 		MaxBodyBytes:    a.o.MaxBody + 1, // a body of exactly the bound is read, one byte more is not
-		BodyReadTimeout: bodyTimeout,
+		BodyReadTimeout: a.o.bodyTimeout,
 		Responses:       map[string]*huma.Response{},
 	}
 	for _, o := range opts {
@@ -223,7 +223,7 @@ func (a *API) describe() {
 		config.Servers = []*huma.Server{{URL: a.o.BaseURL}}
 	}
 	a.huma = humago.New(a.router, config)
-	a.huma.UseMiddleware(a.authorize, a.meter, a.checkLength, a.checkWorkspace)
+	a.huma.UseMiddleware(a.authorize, a.meter, a.checkLength, a.checkWorkspace, a.makeRoom)
 	if a.o.inTests != nil {
 		a.huma.UseMiddleware(a.o.inTests)
 	}
@@ -290,17 +290,6 @@ func (a *API) document() (asJSON, asYAML func() ([]byte, error)) {
 	asJSON = sync.OnceValues(func() ([]byte, error) { return json.Marshal(a.huma.OpenAPI()) })
 	asYAML = sync.OnceValues(func() ([]byte, error) { return a.huma.OpenAPI().YAML() })
 	return asJSON, asYAML
-}
-
-// checkLength refuses a body that says beforehand that it is too large.
-func (a *API) checkLength(ctx huma.Context, next func(huma.Context)) {
-	r, w := humago.Unwrap(ctx)
-	if op := ctx.Operation(); op.RequestBody != nil && r.ContentLength >= op.MaxBodyBytes {
-		w.Header().Set("Connection", "close")
-		a.refuse(w, r, &httpError{status: http.StatusRequestEntityTooLarge, text: "the body is larger than this call accepts"})
-		return
-	}
-	next(ctx)
 }
 
 // checkWorkspace answers 404 in a workspace that does not exist or is archived.

@@ -348,6 +348,7 @@ func (a *API) runResult(ctx context.Context, n engine.NewJob, cp *CallParams, bo
 
 // awaitResult waits for the end of a job. It returns what writes the answer.
 func (a *API) awaitResult(ctx context.Context, workspace, id string, rp *ResultParams) (func(huma.Context), error) {
+	giveRoom(ctx)
 	hold := defaultResultWait
 	if rp.TimeoutS.Set {
 		hold = seconds(int64(rp.TimeoutS.Value))
