@@ -39,6 +39,7 @@ type Job struct {
 	CanceledBy     string          `json:"canceled_by,omitempty"`
 	CanceledReason string          `json:"canceled_reason,omitempty"`
 	Worker         string          `json:"worker,omitempty"`
+	Labels         []string        `json:"labels,omitempty"`
 	ParentJob      string          `json:"parent_job,omitempty"`
 	RootJob        string          `json:"root_job,omitempty"`
 	Args           json.RawMessage `json:"args,omitempty"`

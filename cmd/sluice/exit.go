@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"sluice"
 	"sluice/client"
@@ -16,6 +17,7 @@ const (
 )
 
 var (
+	errSignIn    = errors.New("whoever signs in was not let in")
 	errUsage     = errors.New("a command line that cannot be read")
 	errJobFailed = errors.New("a job did not succeed, or a promise was broken")
 )
@@ -53,7 +55,16 @@ func (a *app) complain(err error) {
 	if errors.Is(err, errJobFailed) {
 		return // the command has said it
 	}
-	fmt.Fprintf(a.err, "sluice: %s\n", cleanLines(err.Error()))
+	first, rest, more := strings.Cut(cleanLines(err.Error()), "\n")
+	for i, line := range wrap("sluice: "+first, a.width-2) {
+		if i > 0 {
+			line = "  " + line
+		}
+		fmt.Fprintln(a.err, line)
+	}
+	if more { // of a tool, as it wrote it
+		fmt.Fprintln(a.err, rest)
+	}
 	if advice := hint(err); advice != "" {
 		for _, line := range wrap(advice, a.width-2) {
 			fmt.Fprintf(a.err, "  %s\n", line)
@@ -63,6 +74,9 @@ func (a *app) complain(err error) {
 
 // hint says what to do about an error whose message does not.
 func hint(err error) string {
+	if errors.Is(err, errSignIn) {
+		return "" // the message says all
+	}
 	answered, onTheWay := (*client.StatusError)(nil), (*url.Error)(nil)
 	switch code := sluice.CodeOf(err); {
 	case code == sluice.CodeUnavailable && errors.As(err, &onTheWay):

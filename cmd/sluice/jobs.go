@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"sluice"
@@ -227,6 +228,7 @@ func (a *app) showJob(j *client.Job, now time.Time) {
 		{"state", state},
 		{"script", j.Path + version},
 		{"tag", j.Tag},
+		{"labels", strings.Join(j.Labels, ", ")},
 		{"priority", priority},
 		{"pushed", a.when(j.CreatedAt, now) + byAndWhy(j.CreatedBy, "")},
 		{"due", due},

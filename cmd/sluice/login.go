@@ -81,7 +81,11 @@ func (l *loginCmd) token(ctx context.Context, a *app, p *profile) (string, error
 	if err != nil {
 		return "", err
 	}
-	return c.SignIn(ctx, p.Email, password)
+	token, err := c.SignIn(ctx, p.Email, password)
+	if sluice.CodeOf(err) == sluice.CodeUnauthorized {
+		return "", &sluice.Error{Code: sluice.CodeUnauthorized, Message: err.Error(), Err: errSignIn}
+	}
+	return token, err
 }
 
 type logoutCmd struct {

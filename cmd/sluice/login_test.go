@@ -97,6 +97,13 @@ func TestSignInAndOut(t *testing.T) {
 		t.Errorf("the token is still there: %s, %v", data, err)
 	}
 	say(t, dir, "", 3, "logout")
+	if err := os.WriteFile(filepath.Join(dir, tokenFile), []byte("of the server"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	say(t, dir, "", 0, "scripts", "list")
+	if got := g.last(); strings.Contains(got, "of the server") {
+		t.Errorf("signed out, and the server's own token is used: %s", got)
+	}
 }
 
 // Flags win over the environment, and that over the profile; a profile's token

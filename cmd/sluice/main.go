@@ -126,10 +126,16 @@ func (a *app) dispatch(ctx context.Context, args []string) (err error) {
 		args = []string{"--help"}
 	}
 	parsed, err := parser.Parse(args)
-	if err != nil {
-		return usage(err)
+	if p := (*kong.ParseError)(nil); errors.As(err, &p) {
+		return withHelp(usage(err), p.Context)
 	}
-	return parsed.Run()
+	if err != nil {
+		return withHelp(usage(err), nil)
+	}
+	if err = parsed.Run(); errors.Is(err, errUsage) {
+		return withHelp(err, parsed)
+	}
+	return err
 }
 
 // parser reads command lines into c.
@@ -153,15 +159,24 @@ func (a *app) parser(ctx context.Context, c *cli) (*kong.Kong, error) {
 
 const about = `Sluice runs jobs as fast as their concurrency limits allow, and never faster.
 
-Start with "sluice server", then "sluice push examples" and "sluice run f/demo/hello --wait".
+Start with "sluice server --seed", then "sluice run f/demo/hello --wait".
 
 Exit status: 0 done, 1 the job did not succeed (or check-history found something), 2 invalid input, 3 not found, 4 unauthorized, 5 forbidden, 6 conflict, 7 limited, 8 too large, 9 no server, 10 internal error, 130 interrupted.`
 
-// usage makes a message about a command line that says where help is.
+// usage marks an error as one about the command line.
 func usage(err error) error {
+	return &sluice.Error{Code: sluice.CodeInvalid, Message: noNothing.Replace(err.Error()), Err: errUsage}
+}
+
+// noNothing leaves the empty value, which is the default, out of what an
+// option may be.
+var noNothing = strings.NewReplacer(`must be one of "",`, `must be one of `)
+
+// withHelp adds to an error where the help is.
+func withHelp(err error, at *kong.Context) error {
 	help := "sluice --help"
-	if p := (*kong.ParseError)(nil); errors.As(err, &p) && p.Context != nil {
-		if node := p.Context.Selected(); node != nil {
+	if at != nil {
+		if node := at.Selected(); node != nil {
 			help = node.FullPath() + " --help"
 		}
 	}

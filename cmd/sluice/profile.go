@@ -61,7 +61,9 @@ func (r *remote) settle(a *app) error {
 		r.Token = cmp.Or(r.Token, p.Token)
 		r.Workspace = cmp.Or(r.Workspace, p.Workspace)
 	}
-	if r.Token == "" && onThisMachine(r.URL) {
+	// Whoever has signed out does not become the owner of the server by that.
+	signedOut := p.URL != "" && p.Token == "" && sameServer(r.URL, p.URL)
+	if r.Token == "" && !signedOut && onThisMachine(r.URL) {
 		r.Token = readToken(filepath.Join(dataFolder(a), tokenFile))
 	}
 	r.Workspace = cmp.Or(r.Workspace, client.DefaultWorkspace)

@@ -18,6 +18,7 @@ import (
 const (
 	settingsExt  = ".script.yaml"
 	inlineMark   = "!inline "
+	noteIndent   = "           " // below the path
 	maxFileBytes = 4 << 20
 )
 
@@ -70,6 +71,8 @@ type pushed struct {
 	What  string `json:"what"` // new, updated, unchanged or failed
 	Hash  string `json:"hash,omitempty"`
 	Error string `json:"error,omitempty"`
+	// Notes say which settings will not do what their author expects.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Run saves every script below the folder. One that fails does not stop the
@@ -138,6 +141,11 @@ func (a *app) showPushed(list []pushed, left []string) {
 			line += ": " + clean(one.Error)
 		}
 		fmt.Fprintln(a.out, line)
+		for _, note := range one.Notes {
+			for _, line := range wrap(clean(note), a.width-textWidth(noteIndent)) {
+				fmt.Fprintln(a.out, noteIndent+line)
+			}
+		}
 	}
 	var parts []string
 	for _, what := range []string{"new", "updated", "unchanged", "failed"} {
@@ -192,6 +200,7 @@ func (p *pushCmd) push(ctx context.Context, c *client.Client, root fs.FS, name s
 	if err != nil {
 		return fail(err)
 	}
+	notes := notesOn(body)
 	before, err := c.Script(ctx, where)
 	if err != nil && sluice.CodeOf(err) != sluice.CodeNotFound {
 		return fail(err)
@@ -215,7 +224,7 @@ func (p *pushCmd) push(ctx context.Context, c *client.Client, root fs.FS, name s
 	if before != nil && before.Hash == hash {
 		what = "unchanged"
 	}
-	return pushed{Path: where, What: what, Hash: hash}, nil
+	return pushed{Path: where, What: what, Hash: hash, Notes: notes}, nil
 }
 
 // readScript makes the object that saves a script out of its files: the code,

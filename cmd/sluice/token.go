@@ -86,18 +86,18 @@ func (a *app) showTokens(list []client.Token, now time.Time) {
 }
 
 type tokenCreateCmd struct {
-	Label   string        `help:"What it is for." placeholder:"TEXT"`
-	Scope   []string      `help:"What it may do, such as jobs:read or jobs:run:scripts:f/team/deploy; several times for more. All that you may if not given." sep:"none" placeholder:"SCOPE"`
-	Expires time.Duration `help:"It ends after this time, such as 720h; never if not given." placeholder:"TIME"`
-	Bound   bool          `help:"It is good for the workspace alone that -w or the profile names."`
+	Label   string         `help:"What it is for." placeholder:"TEXT"`
+	Scope   []string       `help:"What it may do, such as jobs:read or jobs:run:scripts:f/team/deploy; several times for more. All that you may if not given." sep:"none" placeholder:"SCOPE"`
+	Expires *time.Duration `help:"It ends after this time, such as 720h; never if not given." placeholder:"TIME"`
+	Bound   bool           `help:"It is good for the workspace alone that -w or the profile names."`
 	remote
 	output
 }
 
 // Run makes a token. It alone goes to standard output.
 func (t *tokenCreateCmd) Run(ctx context.Context, a *app) error {
-	if t.Expires < 0 {
-		return sluice.Invalid("--expires", "must not be negative")
+	if t.Expires != nil && *t.Expires <= 0 {
+		return sluice.Invalid("--expires", "must be longer than nothing; leave it out for a token that never ends")
 	}
 	c, err := t.connect(a)
 	if err != nil {
@@ -107,12 +107,12 @@ func (t *tokenCreateCmd) Run(ctx context.Context, a *app) error {
 	if t.Bound {
 		n.Workspace = c.Workspace()
 	}
-	if t.Expires > 0 {
+	if t.Expires != nil {
 		now, err := c.Now(ctx)
 		if err != nil {
 			return err
 		}
-		until := now.Add(t.Expires)
+		until := now.Add(*t.Expires)
 		n.Expiration = &until
 	}
 	token, err := c.CreateToken(ctx, n)

@@ -246,8 +246,16 @@ func (e *Engine) forecast(r store.Reader, j *sluice.Job, g *store.Group, in limi
 		t = g.Pause.Until
 	}
 	w.Estimate = &t
-	w.EstimateBasis = fmt.Sprintf("executions of this key last %s, and %d are ahead", spoken(g.Typical), w.Position.N-1)
+	w.EstimateBasis = estimateBasis(g.Typical, w.Position.N-1)
 	return nil
+}
+
+// estimateBasis says what an estimate rests on.
+func estimateBasis(typical time.Duration, ahead int64) string {
+	if typical == 0 {
+		return fmt.Sprintf("no execution of this key has ended yet, so it is taken to last no time, and %d are ahead", ahead)
+	}
+	return fmt.Sprintf("executions of this key last %s, and %d are ahead", spoken(typical), ahead)
 }
 
 // served reports whether a living worker serves a tag, and whether one that

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"testing"
+	"time"
 )
 
 // TestContains: what PostgreSQL's @> says of the same values, but that a list
@@ -37,6 +38,18 @@ func TestContains(t *testing.T) {
 		m := &matcher{steps: 1000}
 		if got := m.holds(json.RawMessage(tc.have), want); got != tc.holds {
 			t.Errorf("%s contains %s: %v", tc.have, tc.want, got)
+		}
+	}
+}
+
+// Before anything has ended, nothing is known of how long executions last.
+func TestEstimateBasis(t *testing.T) {
+	for typical, want := range map[time.Duration]string{
+		0:                       "no execution of this key has ended yet, so it is taken to last no time, and 2 are ahead",
+		1500 * time.Millisecond: "executions of this key last 1.5 s, and 2 are ahead",
+	} {
+		if got := estimateBasis(typical, 2); got != want {
+			t.Errorf("%v: %q", typical, got)
 		}
 	}
 }

@@ -108,6 +108,8 @@ func validationText(err error) string {
 	switch {
 	case strings.HasPrefix(message, "must be a UUID"):
 		message = "must be a UUID"
+	case strings.HasPrefix(message, "invalid date/time for format"):
+		message = "must be an instant such as 2026-01-31T12:00:00Z"
 	case where == "body" && !strings.HasPrefix(message, "must be") && !strings.HasSuffix(message, "is required"):
 		return "the body is not the JSON that this call expects: " + message
 	case strings.HasSuffix(message, " is required") && detail.Location != "body":

@@ -247,3 +247,12 @@ func TestRunsTellWhatHasNoEffect(t *testing.T) {
 		}
 	}
 }
+
+// An instant that cannot be read is answered with one that can.
+func TestInstantsAreShown(t *testing.T) {
+	r := newRig(t)
+	got := r.do("POST", "/api/w/main/jobs/run/p/f/a?scheduled_for=tomorrow", "{}")
+	if want := "scheduled_for: must be an instant such as 2026-01-31T12:00:00Z"; got.status != 400 || got.body != want {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
