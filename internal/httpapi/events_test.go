@@ -219,13 +219,10 @@ func TestEventsKeepToTheirWorkspace(t *testing.T) {
 	}
 }
 
-// TestAStuckReaderIsCutOff has a reader that never reads: its stream ends, and
-// nobody else waits for it.
-func TestAStuckReaderIsCutOff(t *testing.T) {
-	r := newRig(t)
-	r.script("f/a", "")
-	r.run("f/a", "")
-	r.api.slowest = time.Second
+// stuck asks for something and reads the first byte of the answer alone. The
+// channel is closed when the server has cut it off.
+func (r *rig) stuck(path string) <-chan struct{} {
+	r.t.Helper()
 	closed := make(chan struct{})
 	srv := httptest.NewUnstartedServer(nil)
 	srv.Config = NewServer("", r.api)
@@ -238,20 +235,31 @@ func TestAStuckReaderIsCutOff(t *testing.T) {
 		}
 	}
 	srv.Start()
-	defer srv.Close()
+	r.t.Cleanup(srv.Close)
 	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	defer conn.Close()
+	r.t.Cleanup(func() { conn.Close() })
 	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	fmt.Fprintf(conn, "GET /api/w/main/events?rev=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", testToken)
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", path, testToken)
 	one := make([]byte, 1)
 	if _, err := io.ReadFull(conn, one); err != nil { // the head is there, and that is all that it reads
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
+	return closed
+}
+
+// TestAStuckReaderIsCutOff has a reader that never reads: its stream ends, and
+// nobody else waits for it.
+func TestAStuckReaderIsCutOff(t *testing.T) {
+	r := newRig(t)
+	r.script("f/a", "")
+	r.run("f/a", "")
+	r.api.slowest = time.Second
+	closed := r.stuck("/api/w/main/events?rev=1")
 	const pushed = 2000
 	other := r.stream("/api/w/main/events")
 	read := make(chan int)

@@ -54,6 +54,23 @@ func (l *lockedBuffer) String() string {
 
 func newRig(t testing.TB, change ...func(*Options)) *rig {
 	t.Helper()
+	r := newServerless(t, change...)
+	srv := httptest.NewUnstartedServer(nil)
+	srv.Config = NewServer("", r.api)
+	srv.Start()
+	t.Cleanup(func() {
+		r.api.Close()
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	r.url = srv.URL
+	return r
+}
+
+// newServerless is a rig without a server, whose requests are handed to the API
+// as they are: fake time stands still while a goroutine waits for a socket.
+func newServerless(t testing.TB, change ...func(*Options)) *rig {
+	t.Helper()
 	ctx := context.Background()
 	s, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "test.db"), sqlite.Options{Synchronous: "off", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -75,19 +92,14 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewUnstartedServer(nil)
-	srv.Config = NewServer("", api)
-	srv.Start()
 	t.Cleanup(func() {
 		api.Close()
-		srv.CloseClientConnections()
-		srv.Close()
 		e.Close()
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &rig{t: t, e: e, store: s, api: api, url: srv.URL, log: log}
+	return &rig{t: t, e: e, store: s, api: api, log: log}
 }
 
 const rigPassword = "the password of everybody"

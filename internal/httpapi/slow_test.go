@@ -233,3 +233,37 @@ func TestNoRoomForBigBodies(t *testing.T) {
 		}
 	}
 }
+
+// TestStuckReadersOfALog: whoever asks for a log of 10 MiB and does not read it
+// is cut off, and has cost a piece of it. Others are served meanwhile.
+func TestStuckReadersOfALog(t *testing.T) {
+	const readers, most = 20, 20 * 8 << 20 // whole logs are 200 MiB, and some copies
+	r := newRig(t)
+	r.api.slowest = 500 * time.Millisecond
+	r.script("f/a", "")
+	id := r.run("f/a", "")
+	a := r.take(1)[0]
+	piece := strings.Repeat("a line of the log\n", 1<<20/18)
+	for i := range int64(10) {
+		r.logs(a, i*int64(len(piece)), piece)
+	}
+	peak := peakHeap(func() {
+		var all []<-chan struct{}
+		for range readers {
+			all = append(all, r.stuck("/api/w/main/jobs_u/get_logs/"+id))
+		}
+		if got := r.do("GET", "/api/w/main/jobs_u/get/"+id, ""); got.status != 200 {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+		for _, closed := range all {
+			r.within(20*time.Second, "a stuck reader", func() { <-closed })
+		}
+	})
+	if peak > most {
+		t.Errorf("the heap grew by %d MiB, want at most %d", peak>>20, most>>20)
+	}
+	if whole := r.ok(200, "GET", "/api/w/main/jobs_u/get_logs/"+id, ""); len(whole) != 10*len(piece) {
+		t.Errorf("a reader that reads got %d bytes", len(whole))
+	}
+	t.Logf("peak %d MiB", peak>>20)
+}
