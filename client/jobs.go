@@ -227,13 +227,27 @@ type Update struct {
 	Running   bool   `json:"running"`
 	Completed bool   `json:"completed"`
 	NewLogs   string `json:"new_logs"`
-	LogOffset int64  `json:"log_offset"` // UTF-16 code units; ask from here next time
+	NewStream string `json:"new_result_stream"` // of the result that it streams (WM_STREAM)
+	LogOffset int64  `json:"log_offset"`        // UTF-16 code units; ask from here next time
+	// StreamOffset is the same of the stream; 0: there is none.
+	StreamOffset int64 `json:"stream_offset"`
 }
 
-// Update waits, for about a second at most, until the log of a job is longer
-// than offset (in UTF-16 code units) or its state is not what running says.
-func (c *Client) Update(ctx context.Context, id string, running bool, offset int64) (*Update, error) {
-	q := url.Values{"running": {strconv.FormatBool(running)}, "log_offset": {strconv.FormatInt(offset, 10)}}
+// Seen is what a caller of [Client.Update] knows of a job already; the zero
+// value: nothing.
+type Seen struct {
+	Running      bool
+	LogOffset    int64 // UTF-16 code units
+	StreamOffset int64 // UTF-16 code units
+}
+
+// Update waits, for about a second at most, until a job's log or the result that
+// it streams is longer than what was seen, or its state is another.
+func (c *Client) Update(ctx context.Context, id string, seen Seen) (*Update, error) {
+	q := url.Values{"running": {strconv.FormatBool(seen.Running)}, "log_offset": {strconv.FormatInt(seen.LogOffset, 10)}}
+	if seen.StreamOffset > 0 {
+		q.Set("stream_offset", strconv.FormatInt(seen.StreamOffset, 10))
+	}
 	return fetch[*Update](ctx, c, get(c.in("jobs_u/getupdate/"+escapeSegment(id)), q))
 }
 

@@ -485,3 +485,38 @@ func TestAwaitAll(t *testing.T) {
 		t.Errorf("reported %v", err)
 	}
 }
+
+// What a job streams is asked for once, and shown beside its log.
+func TestFollowShowsTheStream(t *testing.T) {
+	clearEnvironment(t)
+	asked := []string{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if !strings.Contains(r.URL.Path, "/getupdate/") {
+			fmt.Fprint(w, `{"id":"`+fixtureJob+`","type":"CompletedJob","success":true,"result":"done"}`)
+			return
+		}
+		q := r.URL.Query()
+		asked = append(asked, q.Get("log_offset")+" "+q.Get("stream_offset"))
+		switch {
+		case q.Get("stream_offset") == "" && len(asked) == 1:
+			fmt.Fprint(w, `{"running":true,"new_result_stream":"h\u00e9 😀","stream_offset":5}`)
+		case q.Get("log_offset") == "0":
+			fmt.Fprint(w, `{"running":true,"new_logs":"a line\n","log_offset":7,"stream_offset":5}`)
+		default:
+			fmt.Fprint(w, `{"completed":true,"log_offset":7,"stream_offset":5}`)
+		}
+	}))
+	defer srv.Close()
+	for command, want := range map[string]string{"tail": "hé 😀\na line\ndone\n", "logs -f": "a line\n"} {
+		asked = asked[:0]
+		a, out := terminal(nil)
+		args := append(append([]string{"jobs"}, strings.Fields(command)...), fixtureJob, "--url", srv.URL)
+		if status := a.run(t.Context(), args); status != 0 || out.String() != want {
+			t.Errorf("%s: status %d, %q", command, status, out)
+		}
+		if got := strings.Join(asked, ", "); got != "0 , 0 5, 7 5" {
+			t.Errorf("%s: asked for %s", command, got)
+		}
+	}
+}

@@ -271,7 +271,7 @@ func (l *jobsLogsCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if l.Follow {
-		return a.followLog(ctx, c, l.ID, a.out, a.tty)
+		return a.followLog(ctx, c, l.ID, a.out, nil, a.tty)
 	}
 	text, err := c.Logs(ctx, l.ID)
 	if err != nil {
@@ -297,7 +297,7 @@ func (l *jobsTailCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	err = a.followLog(ctx, c, l.ID, a.err, a.live)
+	err = a.followLog(ctx, c, l.ID, a.err, a.err, a.live)
 	switch {
 	case sluice.CodeOf(err) == sluice.CodeNotFound:
 		return err

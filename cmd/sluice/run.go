@@ -22,7 +22,7 @@ type runCmd struct {
 	Path     string        `arg:"" help:"Path of the script, such as f/demo/hello."`
 	Data     string        `short:"d" placeholder:"JSON" help:"Arguments, as a JSON object; @FILE reads them from a file, @- from standard input."`
 	Wait     bool          `help:"Wait for the result and print it." xor:"wait"`
-	Follow   bool          `help:"Print the log as it grows (to standard error), then the result." short:"f" xor:"wait"`
+	Follow   bool          `help:"Print log and streamed result as they grow (to standard error), then the result." short:"f" xor:"wait"`
 	Count    int           `help:"Push it so many times." default:"1" placeholder:"N"`
 	In       time.Duration `help:"Start it no earlier than in this time, such as 10s or 2h." placeholder:"TIME"`
 	Priority *int          `help:"Higher goes first within a limit; -100 to 100." placeholder:"N"`
@@ -257,7 +257,7 @@ func (r *runCmd) follow(ctx context.Context, a *app, c *client.Client, request c
 	if err != nil {
 		return r.explain(err)
 	}
-	if err := a.followLog(ctx, c, id, a.err, a.live); err != nil {
+	if err := a.followLog(ctx, c, id, a.err, a.err, a.live); err != nil {
 		return a.left(id, err)
 	}
 	job, err := c.Completed(ctx, id)
@@ -267,30 +267,46 @@ func (r *runCmd) follow(ctx context.Context, a *app, c *client.Client, request c
 	return a.result(job, r.JSON)
 }
 
-// followLog prints the log of a job until it has ended.
-func (a *app) followLog(ctx context.Context, c *client.Client, id string, w io.Writer, tty bool) error {
+// codeUnits counts the UTF-16 code units of a text, in which offsets are.
+func codeUnits(s string) int64 { return int64(len(utf16.Encode([]rune(s)))) }
+
+// followLog prints the log of a job until it has ended. The result that a job
+// streams goes to stream, nil for nowhere.
+func (a *app) followLog(ctx context.Context, c *client.Client, id string, w, stream io.Writer, tty bool) error {
 	var (
-		line    = a.progress("", 0)
-		running bool
-		offset  int64
+		line = a.progress("", 0)
+		seen client.Seen
+		open bool // the stream stands within a line
 	)
 	defer line.done()
 	for {
-		u, err := c.Update(ctx, id, running, offset)
+		u, err := c.Update(ctx, id, seen)
 		if err != nil {
 			return err
+		}
+		if u.NewStream != "" && stream != nil {
+			line.done()
+			fmt.Fprint(stream, logText(u.NewStream, tty))
+			open = !strings.HasSuffix(u.NewStream, "\n")
+		}
+		if open && (u.NewLogs != "" || u.Completed) {
+			fmt.Fprintln(stream)
+			open = false
 		}
 		if u.NewLogs != "" {
 			line.done()
 			fmt.Fprint(w, logText(u.NewLogs, tty))
-			offset += int64(len(utf16.Encode([]rune(u.NewLogs))))
+		}
+		seen.LogOffset += codeUnits(u.NewLogs)
+		seen.StreamOffset += codeUnits(u.NewStream)
+		if u.NewLogs != "" || u.NewStream != "" {
 			continue // there may be more
 		}
 		if u.Completed {
 			return nil
 		}
-		running = u.Running
-		if !running && a.live {
+		seen.Running = u.Running
+		if !seen.Running && a.live {
 			if why, err := c.Wait(ctx, id); err == nil && why != nil {
 				line.say(a.waitingLine(line, why))
 			}
