@@ -180,8 +180,7 @@ func (t *Task) converse(ctx context.Context, g *guest, q request) Outcome {
 			cancel(&Stop{Name: FailureResult, Reason: "The result is too large."})
 		}
 	}()
-	if q.More && t.attendReply(ctx, g, over) && got.final() {
-		<-asked
+	if q.More && t.attendReply(ctx, g, over, asked) && got.final() {
 		g.reader.detach(g.out)
 		g.packages, t.held = append(g.packages, t.held...), nil // it goes on using them
 		t.w.keep(g)
@@ -198,20 +197,24 @@ func (t *Task) converse(ctx context.Context, g *guest, q request) Outcome {
 	return t.answer(g.p.Exit(), got.reply)
 }
 
-// attendReply waits for the reply of a program that stays; false: it will not.
-func (t *Task) attendReply(ctx context.Context, g *guest, over <-chan struct{}) bool {
-	select {
-	case <-over:
+// attendReply waits for the reply of a program that stays, and until it has read
+// the whole request; false: it will not.
+func (t *Task) attendReply(ctx context.Context, g *guest, over, asked <-chan struct{}) bool {
+	for _, done := range []<-chan struct{}{over, asked} {
 		select {
+		case <-done:
+		case <-ctx.Done():
+			return false
 		case <-g.p.Gone():
 			return false
-		default:
-			return ctx.Err() == nil
 		}
-	case <-ctx.Done():
-	case <-g.p.Gone():
 	}
-	return false
+	select {
+	case <-g.p.Gone():
+		return false
+	default:
+		return ctx.Err() == nil
+	}
 }
 
 // said is what came back for one request.

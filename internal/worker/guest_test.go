@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 )
@@ -164,6 +165,37 @@ def main(what: str = ""):
 	for id, want := range map[int64]string{2: "ValueError", 4: "ExitCode: 7", 6: FailureCanceled} {
 		if r := f.result(t, id); r.Success || !strings.Contains(string(r.Result), want) {
 			t.Errorf("job %d: %s, want %s", id, r.Result, want)
+		}
+	}
+}
+
+// A dedicated program that replies before it has read its request keeps its place
+// no longer than the job may run.
+func TestDedicatedProgramThatDoesNotRead(t *testing.T) {
+	f := newFakeSource()
+	startWorker(t, f, func(c *Config) { c.Places = 1 })
+	code := `
+import os, sys, time
+def forge():
+    line = b""
+    while b"," not in line:
+        line += os.read(4, 1)
+    os.write(201, b'\n{"key":%s,"result":"forged"}\n' % line[line.index(b":") + 1:line.index(b",")])
+    time.sleep(300)
+def main(x: str = ""):
+    sys._getframe(1).f_globals["receive"] = lambda source: forge()
+    return 1
+`
+	for id := int64(1); id <= 2; id++ {
+		a := script(id, "python3", code)
+		a.Dedicated = true
+		if id == 2 {
+			a.Args, a.Timeout = []byte(`{"x":"`+strings.Repeat("x", 1<<20)+`"}`), time.Second
+		}
+		f.push(a)
+		r := f.result(t, id)
+		if id == 1 && string(r.Result) != "1" || id == 2 && !strings.Contains(string(r.Result), FailureTimeout) {
+			t.Errorf("job %d: %.200s", id, r.Result)
 		}
 	}
 }
