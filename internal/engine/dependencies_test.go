@@ -111,8 +111,8 @@ func TestLockIsAskedForOnlyWhereItIsMissing(t *testing.T) {
 	}
 }
 
-// One path's locks are made one after the other, in order; an administrator may
-// hold them back.
+// L1: one path's locks are made one after the other, in order, and each is stored
+// on its own version; an administrator may hold them back.
 func TestLocksOfAPathOneAtATime(t *testing.T) {
 	w := newWorld(t)
 	first, second := w.py("f/a/p"), w.py("f/a/p", "summary", "x")

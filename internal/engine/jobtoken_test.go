@@ -11,9 +11,9 @@ import (
 	"sluice/internal/engine"
 )
 
-// TestJobTokenLivesAsLongAsItsSlot: it is alive from the hand-out on, and dead
-// at once when its execution has ended, was lost or struck out, or its job was
-// cancelled by force, also after a restart of the server.
+// TestJobTokenLivesAsLongAsItsSlot (T1): it is alive from the hand-out on, and
+// dead at once when its execution has ended, was lost or struck out, or its job
+// was cancelled by force, also after a restart of the server.
 func TestJobTokenLivesAsLongAsItsSlot(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]struct {

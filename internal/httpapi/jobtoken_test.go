@@ -82,8 +82,8 @@ func TestJobTokenMayDoNoMore(t *testing.T) {
 	}
 }
 
-// TestJobTokenClasses: what a job may do while it runs, and that all of it ends
-// with the job, whatever the way.
+// TestJobTokenClasses (T2): what a job may do while it runs, and where, and that
+// all of it ends with the job, whatever the way.
 func TestJobTokenClasses(t *testing.T) {
 	r := newRig(t)
 	r.script("f/a", "")

@@ -97,7 +97,7 @@ func TestBehindAProxy(t *testing.T) {
 	}
 }
 
-// TestGuessingIsBounded: by account, whoever asks; other accounts go on.
+// TestGuessingIsBounded (S1): by account, whoever asks; other accounts go on.
 func TestGuessingIsBounded(t *testing.T) {
 	r := newRig(t)
 	r.person("ann", sluice.RoleAdmin)
@@ -141,8 +141,8 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
-// TestNarrowScopes: what a scope is narrowed to holds whatever way a script is
-// named.
+// TestNarrowScopes (R2): what a scope is narrowed to holds whatever way a script
+// is named.
 func TestNarrowScopes(t *testing.T) {
 	s := newScene(t)
 	s.person("dev", sluice.RoleDeveloper)

@@ -219,6 +219,20 @@ func (s *scene) ask(api *API, route, token string) int {
 	return w.Code
 }
 
+// TestOperationWithoutARule (R1): an operation that rights does not list is not
+// served, and if it were, nobody could call it.
+func TestOperationWithoutARule(t *testing.T) {
+	op := &huma.Operation{OperationID: "noSuchOperation", Method: http.MethodGet, Path: "/api/w/{workspace}/nothing"}
+	root := caller{Kind: bySession, SuperAdmin: true}
+	if err := allowed(root, rights[op.OperationID], op, func(string) string { return "main" }); sluice.CodeOf(err) != sluice.CodeForbidden {
+		t.Errorf("an administrator of the instance is answered %v", err)
+	}
+	doc := &huma.OpenAPI{Paths: map[string]*huma.PathItem{op.Path: {Get: op}}}
+	if got := unrighted(doc); len(got) != 1 || !strings.Contains(got[0], op.OperationID) {
+		t.Errorf("without a rule: %v", got)
+	}
+}
+
 func TestScopes(t *testing.T) {
 	for _, tc := range []struct {
 		has, wants string

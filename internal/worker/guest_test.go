@@ -49,7 +49,8 @@ export function main() {
 `,
 }
 
-// A program started ahead serves one job, behind the same walls as any other.
+// W5, W7: a program started ahead serves one job, behind the same walls as any
+// other.
 func TestWarmProgramsServeOneJob(t *testing.T) {
 	for language, code := range languagesKeptWarm {
 		t.Run(language, func(t *testing.T) {
@@ -92,8 +93,8 @@ func TestWarmProgramsServeOneJob(t *testing.T) {
 	}
 }
 
-// A dedicated program serves many jobs of its script and of no other, with the
-// environment and the log of each.
+// W6: a dedicated program serves many jobs of its script and of no other, with
+// the environment and the log of each.
 func TestDedicatedPrograms(t *testing.T) {
 	for language, code := range languagesKeptWarm {
 		t.Run(language, func(t *testing.T) {

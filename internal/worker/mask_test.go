@@ -53,6 +53,7 @@ func inPieces(t interface{ Errorf(string, ...any) }, set *secretSet, text string
 	return out.String()
 }
 
+// M1: pieces are masked as the whole text is.
 func TestMaskAgainstTheWholeText(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		secret := rapid.StringMatching(`[ab"\n]{4,9}`)
@@ -83,8 +84,8 @@ func FuzzMask(f *testing.F) {
 	})
 }
 
-// TestMaskAcrossEveryCut: no cut of a text gets a secret out, nor a part of it
-// beyond what was said before it became one.
+// TestMaskAcrossEveryCut (M1, M2): no cut of a text gets a secret out, nor a
+// part of it beyond what was said before it became one.
 func TestMaskAcrossEveryCut(t *testing.T) {
 	set := newSecretSet([]string{"hunter22"})
 	const text = "the password is hunter22, hunter2 is none"

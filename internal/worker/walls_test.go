@@ -26,7 +26,7 @@ func breakOut(t *testing.T, change func(*Config), script string) (log, result st
 	return f.logOf(1), string(r.Result)
 }
 
-// Each row tries to pass one wall; what it prints says how far it came.
+// W1, W2, W8: each row tries to pass one wall; what it prints says how far it came.
 func TestWalls(t *testing.T) {
 	outside := t.TempDir()
 	secret := filepath.Join(outside, "sluice.db")
@@ -80,7 +80,7 @@ func ifThere(name string) string {
 	return name + "\n"
 }
 
-// A job finds nothing of another one: neither its folder nor its processes.
+// W3: a job finds nothing of another one: neither its folder nor its processes.
 func TestJobsDoNotSeeEachOther(t *testing.T) {
 	f := newFakeSource()
 	startWorker(t, f, nil)
@@ -127,6 +127,7 @@ wait; for p in 1 2 3 4 5 6 7 8; do :; done; dmesg >/dev/null 2>&1; exit 1`,
 	}
 }
 
+// W4: what a job writes is measured, in one file and in many.
 func TestFullDisk(t *testing.T) {
 	const most = 32 << 20
 	f := newFakeSource()
@@ -210,7 +211,7 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-// The walls stand for a worker that is not root, too: this test runs itself
+// W2b: the walls stand for a worker that is not root, too: this test runs itself
 // again as somebody else.
 func TestWallsWithoutRoot(t *testing.T) {
 	if os.Geteuid() != 0 {

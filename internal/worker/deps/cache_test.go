@@ -94,7 +94,7 @@ func readOnly(t *testing.T, dir string) {
 	}
 }
 
-// The one used longest ago goes first, and never one in use, also if it is
+// K1: the one used longest ago goes first, and never one in use, also if it is
 // another process that uses it.
 func TestEvict(t *testing.T) {
 	w := newWorld(t)
