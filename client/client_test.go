@@ -118,7 +118,10 @@ func TestRequestsOnTheWire(t *testing.T) {
 			seen{Method: "POST", Path: "/api/w/demo/jobs_u/queue/force_cancel/1", Body: `{"reason":"why"}`},
 		},
 		"update": {
-			func(ctx context.Context, c *Client) error { _, err := c.Update(ctx, "1", Seen{Running: true, LogOffset: 7, StreamOffset: 9}); return err }, `{}`,
+			func(ctx context.Context, c *Client) error {
+				_, err := c.Update(ctx, "1", Seen{Running: true, LogOffset: 7, StreamOffset: 9})
+				return err
+			}, `{}`,
 			seen{Method: "GET", Path: "/api/w/demo/jobs_u/getupdate/1", Query: "log_offset=7&running=true&stream_offset=9"},
 		},
 	}

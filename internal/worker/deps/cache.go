@@ -187,10 +187,10 @@ func (c *Cache) isEmpty(family, lock string) (bool, error) {
 	return true, nil
 }
 
-// digest names a lock on the disk. The 1 changes when installs change.
+// digest names a lock on the disk. The 2 changes when installs change.
 func digest(parts ...string) string {
 	h := sha256.New()
-	for _, p := range append([]string{"1"}, parts...) {
+	for _, p := range append([]string{"2"}, parts...) {
 		fmt.Fprintf(h, "%d\n%s\n", len(p), p)
 	}
 	return hex.EncodeToString(h.Sum(nil))

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -143,7 +144,9 @@ func describe(err error, code string) thrown {
 		message := err.Error()
 		var connect *pgconn.ConnectError
 		if errors.As(err, &connect) {
-			message = "The database cannot be reached: " + connect.Unwrap().Error()
+			// One line of each attempt: with TLS, and then without.
+			lines := slices.Compact(strings.Split(connect.Unwrap().Error(), "\n"))
+			message = "The database cannot be reached: " + strings.Join(lines, "\n")
 		}
 		return thrown{Name: "Error", Message: message}
 	}
