@@ -157,6 +157,11 @@ func (e *Engine) UpdateUser(ctx context.Context, email string, c UserChange) err
 		if c.Password != nil {
 			u.Password = hash
 		}
+		if !u.SuperAdmin || u.Disabled {
+			if err := notTheLast(tx, email); err != nil {
+				return err
+			}
+		}
 		if err := tx.SaveUser(u); err != nil {
 			return err
 		}
@@ -171,8 +176,40 @@ func (e *Engine) UpdateUser(ctx context.Context, email string, c UserChange) err
 func (e *Engine) DeleteUser(ctx context.Context, email string) error {
 	email = CanonicalEmail(email)
 	return e.changePeople(ctx, func(tx store.Tx) error {
+		if err := notTheLast(tx, email); err != nil {
+			return err
+		}
 		return notFound(tx.DeleteUser(email), "there is no user %s", email)
 	})
+}
+
+// notTheLast refuses to take from an instance its only administrator.
+func notTheLast(tx store.Tx, email string) error {
+	const page = 1000
+	last := false
+	for after := ""; ; {
+		list, err := tx.Users(after, page)
+		if err != nil {
+			return err
+		}
+		for _, u := range list {
+			after = u.Email
+			switch {
+			case !u.SuperAdmin || u.Disabled:
+			case u.Email == email:
+				last = true
+			default:
+				return nil
+			}
+		}
+		if len(list) < page {
+			break
+		}
+	}
+	if !last {
+		return nil
+	}
+	return sluice.Errorf(sluice.CodeConflict, "%s is the only administrator; make another user one first", email)
 }
 
 // Users lists users with emails after one, in their order, without the hashes

@@ -352,3 +352,26 @@ func TestArchivedWorkspaces(t *testing.T) {
 		t.Error("there is no such workspace")
 	}
 }
+
+// Nobody can take the only administrator from an instance, in whatever way.
+func TestTheLastAdministratorStays(t *testing.T) {
+	w := newWorld(t)
+	yes, no := true, false
+	for _, email := range []string{"ann@x.org", "bob@x.org", "eve@x.org"} {
+		_, err := w.CreateUser(w.ctx(), engine.NewUser{Email: email, SuperAdmin: email != "eve@x.org"})
+		w.must(err)
+	}
+	w.must(w.UpdateUser(w.ctx(), "bob@x.org", engine.UserChange{Disabled: &yes}))
+	for name, err := range map[string]error{
+		"deleted":  w.DeleteUser(w.ctx(), "Ann@x.org"),
+		"disabled": w.UpdateUser(w.ctx(), "ann@x.org", engine.UserChange{Disabled: &yes}),
+		"demoted":  w.UpdateUser(w.ctx(), "ann@x.org", engine.UserChange{SuperAdmin: &no}),
+	} {
+		if sluice.CodeOf(err) != sluice.CodeConflict || !strings.Contains(err.Error(), "only administrator") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.must(w.DeleteUser(w.ctx(), "bob@x.org")) // who is disabled does not count
+	w.must(w.UpdateUser(w.ctx(), "eve@x.org", engine.UserChange{SuperAdmin: &yes}))
+	w.must(w.DeleteUser(w.ctx(), "ann@x.org"))
+}
