@@ -183,6 +183,6 @@ func TestWitnessKeepsItsFile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(p.dir, "seen"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.mustSay(p.sluice(6, "witness", "--out", "seen"), "never overwritten")
+	p.mustSay(p.sluice(6, "witness", "--out", "seen"), "what a witness saw is never")
 	p.mustSay(p.sluice(2, "witness"), "--out")
 }
