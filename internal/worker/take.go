@@ -13,7 +13,7 @@ const (
 	// so that places that become free at about the same time are asked for
 	// together; placePace that of a worker with one place.
 	takePace  = time.Millisecond
-	placePace = 100 * time.Microsecond
+	placePace = 10 * time.Microsecond
 	// With manyTakes outstanding, further ones wait only shortTake, so that their
 	// places come together again.
 	manyTakes = 8
