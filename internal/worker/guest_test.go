@@ -229,3 +229,19 @@ func TestTemplateThatIsKilled(t *testing.T) {
 		t.Errorf("the template was not started anew: %v", w.guests.broken)
 	}
 }
+
+// A forked program is bounded as an executed one is.
+func TestForkedProgramsAreBounded(t *testing.T) {
+	f := newFakeSource()
+	startWorker(t, f, nil)
+	f.push(script(1, "python3", `
+import resource as r
+def main():
+    return [r.getrlimit(x)[1] for x in (r.RLIMIT_DATA, r.RLIMIT_NPROC, r.RLIMIT_NOFILE, r.RLIMIT_FSIZE)]
+`))
+	l := DefaultLimits
+	want := fmt.Sprintf("[%d,%d,%d,%d]", l.MemoryBytes, l.Processes, l.OpenFiles, l.FileBytes)
+	if got := string(f.result(t, 1).Result); got != want {
+		t.Errorf("the bounds are %s, not %s", got, want)
+	}
+}

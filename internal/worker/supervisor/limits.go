@@ -15,6 +15,20 @@ type Limits struct {
 	FileBytes int64 // of one file
 }
 
+// resources are the bounds that each process of a job has of the kernel, as pairs
+// of a resource's number and the bound.
+func (l Limits) resources() [][2]uint64 {
+	var list [][2]uint64
+	for _, b := range [][2]int64{
+		{unix.RLIMIT_DATA, l.MemoryBytes}, {unix.RLIMIT_NPROC, int64(l.Processes)}, {unix.RLIMIT_NOFILE, int64(l.OpenFiles)}, {unix.RLIMIT_FSIZE, l.FileBytes},
+	} {
+		if b[1] > 0 {
+			list = append(list, [2]uint64{uint64(b[0]), uint64(b[1])})
+		}
+	}
+	return list
+}
+
 // planJob writes down all that is to be done for a job before its program is
 // executed, and returns the ruleset that it shall be under; -1: none.
 func (p *process) planJob(b *block, std [fdReply + 1]int32, dir string, shares []string) (rules int, err error) {
@@ -80,11 +94,9 @@ func (p *process) planBounds(pl *plan, b *block, user, rules int) {
 			pl.inJob(step{nr: unix.SYS_WRITE, a1: fd, a2: self, a3: 1})
 		}
 	}
-	l := p.mode.Limits
-	pl.rlimit(unix.RLIMIT_DATA, uint64(max(l.MemoryBytes, 0)))
-	pl.rlimit(unix.RLIMIT_NPROC, uint64(max(l.Processes, 0)))
-	pl.rlimit(unix.RLIMIT_NOFILE, uint64(max(l.OpenFiles, 0)))
-	pl.rlimit(unix.RLIMIT_FSIZE, uint64(max(l.FileBytes, 0)))
+	for _, bound := range p.mode.Limits.resources() {
+		pl.rlimit(int(bound[0]), bound[1])
+	}
 	if user != 0 {
 		pl.inJob(step{nr: unix.SYS_SETGROUPS})
 		pl.inJob(step{nr: unix.SYS_SETRESGID, a1: uintptr(user), a2: uintptr(user), a3: uintptr(user)})

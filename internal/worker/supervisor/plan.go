@@ -73,9 +73,6 @@ func (p *plan) mount(source, target, kind string, flags uintptr) {
 
 // rlimit plans a bound of the job's process.
 func (p *plan) rlimit(resource int, n uint64) {
-	if n == 0 {
-		return
-	}
 	if p.limitCount >= maxLimits {
 		p.failed = true
 		return

@@ -112,14 +112,7 @@ func (p *process) order(b *block, dir string) []byte {
 			o.Files = append(o.Files, "group")
 		}
 	}
-	l := p.mode.Limits
-	for resource, n := range map[int]int64{
-		unix.RLIMIT_DATA: l.MemoryBytes, unix.RLIMIT_NPROC: int64(l.Processes), unix.RLIMIT_NOFILE: int64(l.OpenFiles), unix.RLIMIT_FSIZE: l.FileBytes,
-	} {
-		if n > 0 {
-			o.Limits = append(o.Limits, [2]uint64{uint64(resource), uint64(n)})
-		}
-	}
+	o.Limits = p.mode.Limits.resources()
 	o.Spaces = int(b.cloneFlags & (unix.CLONE_NEWNS | unix.CLONE_NEWIPC))
 	o.Dir = dir
 	if p.mode.Walls {
