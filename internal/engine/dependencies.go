@@ -52,7 +52,11 @@ func (e *Engine) askDependencies(tx store.Tx, row *store.Script, body *ScriptBod
 	if err != nil {
 		return err
 	}
-	return e.enqueue(tx, []*push{p})
+	u := e.unit(tx)
+	if err := u.enqueue([]*push{p}); err != nil {
+		return err
+	}
+	return u.settle()
 }
 
 // buildDependencies makes a dependency job. Those of a path are run one after

@@ -139,18 +139,24 @@ func (e *Engine) submit(tx store.Tx, news []NewJob, ids []string) error {
 	if len(pushes) == 0 {
 		return nil
 	}
-	return e.enqueue(tx, pushes)
+	u := e.unit(tx)
+	if err := u.enqueue(pushes); err != nil {
+		return err
+	}
+	return u.settle()
 }
 
-// enqueue stores jobs and puts them in their lines.
-func (e *Engine) enqueue(tx store.Tx, pushes []*push) error {
+// enqueue stores jobs and puts them in their lines. It works on the groups and
+// lines that the unit has open already, so that jobs may be pushed within any
+// transaction: a second unit would overwrite what the first has changed. The
+// caller settles.
+func (u *unit) enqueue(pushes []*push) error {
 	var keys []string
 	for _, p := range pushes {
 		if p.job.HasKey {
 			keys = append(keys, p.job.Key)
 		}
 	}
-	u := e.unit(tx)
 	groups, err := u.openKeys(keys)
 	if err != nil {
 		return err
@@ -165,16 +171,13 @@ func (e *Engine) enqueue(tx store.Tx, pushes []*push) error {
 		}
 		jobs[i] = p.job
 	}
-	if err := tx.InsertJobs(jobs); err != nil {
+	if err := u.tx.InsertJobs(jobs); err != nil {
 		if errors.Is(err, store.ErrExists) {
 			return &sluice.Error{Code: sluice.CodeConflict, Field: "job_id", Message: "is in use by another job"}
 		}
 		return err
 	}
-	if err := u.line(pushes); err != nil {
-		return err
-	}
-	return u.settle()
+	return u.line(pushes)
 }
 
 // knownJobs returns the workspaces of the jobs whose client-given ids exist.
