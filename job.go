@@ -38,6 +38,20 @@ const (
 	KindScript       Kind = "script"
 	KindPreview      Kind = "preview"
 	KindDependencies Kind = "dependencies" // finds the lock of a script; its code is not run
+	KindFlow         Kind = "flow"         // a flow, or a part of one with FlowScope set; the engine runs it
+	KindFlowPreview  Kind = "flowpreview"  // a flow that is not saved
+	KindFlowScript   Kind = "flowscript"   // an inline script that is a step of a flow
+)
+
+// IsFlow reports whether jobs of a kind are run by the engine, and not by a worker.
+func (k Kind) IsFlow() bool { return k == KindFlow || k == KindFlowPreview }
+
+// TagFlow is the tag of flows that name none. LineFlow is the tag of the lines in
+// which flows wait, whatever their own tag: no worker can serve it, since tags
+// hold no commas.
+const (
+	TagFlow  = "flow"
+	LineFlow = ",flow"
 )
 
 // Phase says whether a job's arguments are final. Before that it has no key,
@@ -92,6 +106,9 @@ type Job struct {
 	Email     string
 	ParentJob string
 	RootJob   string
+	Step      string // id of the step of the parent flow that this is; "": of none
+	StepN     int    // iteration or branch of the step, from 0; -1: it has none
+	FlowScope string // part of the root flow that a job of kind flow runs; "": a whole flow
 
 	CreatedAt    time.Time
 	ScheduledFor time.Time // due time; waiting never changes it
@@ -123,6 +140,15 @@ type Job struct {
 
 // Waiting reports whether the job has not started and not ended.
 func (j *Job) Waiting() bool { return j.State == StateScheduled || j.State == StateQueued }
+
+// LineTag returns the tag of the line in which the job waits: its own, or that
+// of flows, which need no worker.
+func (j *Job) LineTag() string {
+	if j.Kind.IsFlow() {
+		return LineFlow
+	}
+	return j.Tag
+}
 
 // Rank orders the waiting jobs of a group: priority (higher first), due time,
 // arrival.

@@ -68,6 +68,7 @@ type Signal struct {
 	Tags    []string // lines with these tags became ready or wake at another time
 	Rev     int64    // newest change to a job; 0: none
 	Workers []string // workers for whom there is an order
+	Flows   bool     // the run of a flow is due, or wakes at another time
 }
 
 // Stats are counters since the store was opened.
@@ -190,6 +191,9 @@ type JobFilter struct {
 	ParentJob       string
 	NoParent        bool
 	HasParent       bool
+	Step            string  // id of a step
+	Steps           bool    // only steps of flows
+	NoSteps         bool    // no steps of flows
 	Among           []Among // each must hold
 	Key             *string
 	Label           string
@@ -256,6 +260,27 @@ type GroupFilter struct {
 	AfterKey    *string // keys after it, in byte order
 	Active      bool    // only groups with a job held or waiting, an override or a pause
 	Limit       int     // 0: 1,000
+}
+
+// FlowRun is what is kept of a flow's job beside the job, from its start on.
+type FlowRun struct {
+	JobSeq  int64
+	RootSeq int64           // of the outermost flow's job; JobSeq if this is it
+	Depth   int             // flows around it
+	State   json.RawMessage // where it stands
+	Events  json.RawMessage // what happened and was not dealt with yet; nil: nothing
+	Due     bool            // it is to be looked at now
+	WakeAt  time.Time       // when it is to be looked at by itself; zero: never
+	Steps   int64           // of an outermost flow: the jobs that were pushed in it, however deep
+}
+
+// CacheEntry is a result that is kept for runs alike. There is one at most in
+// each slot, so that there are never more of them than slots.
+type CacheEntry struct {
+	Slot   int64
+	Hash   []byte // what it is the result of
+	Until  time.Time
+	Result json.RawMessage
 }
 
 // LogPart is a stored piece of a job's log.

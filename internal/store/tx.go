@@ -42,6 +42,16 @@ type Reader interface {
 	// Secret returns what was saved under a name.
 	Secret(name string) ([]byte, error)
 
+	// FlowRun returns what is kept of a flow's job. FlowResult returns a result
+	// that was saved for it under a name. Children returns the jobs that a job
+	// pushed for one of its steps, from a StepN on, in the order of StepN, then of
+	// arrival, without results.
+	FlowRun(jobSeq int64) (*FlowRun, error)
+	FlowResult(jobSeq int64, name string) (json.RawMessage, error)
+	Children(parent, step string, fromN, most int) ([]*sluice.Job, error)
+	// Cached returns what is in a slot, over or not.
+	Cached(slot int64) (*CacheEntry, error)
+
 	// Group returns the group of a key, GroupByID that of an id.
 	Group(key string) (*Group, error)
 	GroupByID(id int64) (*Group, error)
@@ -171,6 +181,25 @@ type Tx interface {
 	InsertExecution(*sluice.Execution) error
 	SaveExecution(*sluice.Execution) error
 
+	// InsertFlowRun stores what is kept of a flow's job; ErrExists. LockFlowRun
+	// locks it and returns it as it is now. SaveFlowRun stores State, Events,
+	// Due, WakeAt and Steps. A row that is Due, or whose WakeAt changes, signals
+	// Flows.
+	InsertFlowRun(*FlowRun) error
+	LockFlowRun(jobSeq int64) (*FlowRun, error)
+	SaveFlowRun(*FlowRun) error
+	// DueFlowRuns returns the JobSeq of runs that are Due or whose WakeAt is at
+	// or before now: those that are Due first, then by WakeAt. NextFlowWake
+	// returns the earliest WakeAt; zero: none.
+	DueFlowRuns(now time.Time, most int) ([]int64, error)
+	NextFlowWake() (time.Time, error)
+	// SaveFlowResult saves a result under a name, or replaces it.
+	SaveFlowResult(jobSeq int64, name string, result json.RawMessage) error
+	// SaveCached puts an entry into its slot. DeleteCached deletes entries that
+	// are over at an instant.
+	SaveCached(*CacheEntry) error
+	DeleteCached(now time.Time, most int) (int, error)
+
 	// SaveWorker stores what a worker said of itself; StartedAt stays what it was
 	// when the worker was first saved. SilentWorkers returns
 	// workers that hold executions and whose last word is at or before an
@@ -202,8 +231,9 @@ type Tx interface {
 	EraseScripts(workspace, path, hash string) (int, error)
 
 	// DeleteJobs deletes completed jobs that ended before an instant, or whose
-	// own DeleteAfter has passed at now, with their logs and results, at most
-	// `most` rows in all. DeleteExecutions
+	// own DeleteAfter has passed at now, with their logs and results and what was
+	// kept of flows, at most `most` rows in all; steps of a flow whose outermost
+	// flow is not completed stay. DeleteExecutions
 	// deletes executions released before an instant whose group's longest
 	// window has passed since, and notes in the groups what is gone.
 	DeleteJobs(now, before time.Time, most int) (int, error)

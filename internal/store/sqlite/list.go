@@ -95,6 +95,13 @@ func whereJobs(f *store.JobFilter) *where {
 	if f.HasParent {
 		w.add("job.parent IS NOT NULL", func(*stmt) {})
 	}
+	w.text("job.step", f.Step)
+	if f.Steps {
+		w.add("job.step <> ''", func(*stmt) {})
+	}
+	if f.NoSteps {
+		w.add("job.step = ''", func(*stmt) {})
+	}
 	for _, a := range f.Among {
 		w.among(a)
 	}

@@ -18,9 +18,12 @@ type sweep struct {
 // sweepFactor is how many rows a sweep looks at for each that it may delete.
 const sweepFactor = 4
 
+// unneeded is no step of a flow that still runs.
+const unneeded = ` (job.step = '' OR NOT EXISTS (SELECT 1 FROM job AS outer_flow WHERE outer_flow.id = job.root AND outer_flow.open = 1))`
+
 var (
-	qOldJobs    = sqlText(`SELECT seq FROM job WHERE completed_us > 0 AND completed_us < ? ORDER BY completed_us LIMIT ?`)
-	qOverdue    = sqlText(`SELECT seq FROM job WHERE delete_us > 0 AND delete_us <= ? ORDER BY delete_us LIMIT ?`)
+	qOldJobs    = sqlText(`SELECT seq FROM job WHERE completed_us > 0 AND completed_us < ? AND` + unneeded + ` ORDER BY completed_us LIMIT ?`)
+	qOverdue    = sqlText(`SELECT seq FROM job WHERE delete_us > 0 AND delete_us <= ? AND` + unneeded + ` ORDER BY delete_us LIMIT ?`)
 	qDropLog    = sqlText(`DELETE FROM log WHERE rowid IN (SELECT rowid FROM log WHERE job_seq = ? LIMIT ?)`)
 	qDropRaw    = sqlText(`DELETE FROM log_raw WHERE job_seq = ?`)
 	qDropText   = sqlText(`DELETE FROM stream WHERE job_seq = ?`)
@@ -28,6 +31,8 @@ var (
 	qDropLabels = sqlText(`DELETE FROM label WHERE job_seq = ?`)
 	qDropResult = sqlText(`DELETE FROM result WHERE seq = ?`)
 	qDropBig    = sqlText(`DELETE FROM payload WHERE seq = ?`)
+	qDropRun    = sqlText(`DELETE FROM flow_run WHERE job_seq = ?`)
+	qDropSteps  = sqlText(`DELETE FROM flow_result WHERE job_seq = ?`)
 	qDropJob    = sqlText(`DELETE FROM job WHERE seq = ?`)
 )
 
@@ -70,7 +75,7 @@ func (t *tx) deleteJob(seq int64, room int) (deleted int, err error) {
 	if deleted, err = t.c.use(qDropLog).int(seq).int(int64(room)).run(); err != nil || deleted >= room {
 		return deleted, err
 	}
-	for _, q := range []*query{qDropRaw, qDropText, qDropTexts, qDropLabels, qDropResult, qDropBig, qDropJob} {
+	for _, q := range []*query{qDropRaw, qDropText, qDropTexts, qDropLabels, qDropResult, qDropBig, qDropRun, qDropSteps, qDropJob} {
 		n, err := t.c.use(q).int(seq).run()
 		if err != nil {
 			return deleted, err
@@ -78,6 +83,7 @@ func (t *tx) deleteJob(seq int64, room int) (deleted int, err error) {
 		deleted += n
 	}
 	delete(t.jobRows, seq)
+	delete(t.runRows, seq)
 	return deleted, nil
 }
 

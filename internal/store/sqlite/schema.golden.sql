@@ -27,6 +27,13 @@ CREATE INDEX audit_at ON audit (at_us);
 
 CREATE INDEX audit_workspace ON audit (workspace, id);
 
+CREATE TABLE cached (
+  slot     INTEGER PRIMARY KEY,
+  hash     BLOB    NOT NULL,
+  until_us INTEGER NOT NULL,
+  result   BLOB    NOT NULL
+);
+
 CREATE TABLE execution (
   id              INTEGER PRIMARY KEY,
   ended           INTEGER NOT NULL,
@@ -64,6 +71,28 @@ CREATE UNIQUE INDEX execution_launch ON execution (group_id, launch_no) WHERE la
 CREATE UNIQUE INDEX execution_order ON execution (group_id, order_no) WHERE group_id > 0;
 
 CREATE INDEX execution_worker ON execution (worker) WHERE ended = 0;
+
+CREATE TABLE flow_result (
+  job_seq INTEGER NOT NULL,
+  name    TEXT    NOT NULL,
+  result  BLOB    NOT NULL,
+  PRIMARY KEY (job_seq, name)
+) WITHOUT ROWID;
+
+CREATE TABLE flow_run (
+  job_seq  INTEGER PRIMARY KEY,
+  root_seq INTEGER NOT NULL, -- of the outermost flow
+  depth    INTEGER NOT NULL,
+  state    BLOB    NOT NULL,
+  events   BLOB,             -- what happened and was not dealt with yet
+  due      INTEGER NOT NULL, -- 1: it is to be looked at now
+  wake_us  INTEGER NOT NULL, -- 0: it is not to be looked at by itself
+  steps    INTEGER NOT NULL  -- of an outermost flow: jobs pushed in it
+);
+
+CREATE INDEX flow_run_due  ON flow_run (due) WHERE due = 1;
+
+CREATE INDEX flow_run_wake ON flow_run (wake_us) WHERE wake_us > 0;
 
 CREATE TABLE grp (
   id               INTEGER PRIMARY KEY,
@@ -158,7 +187,7 @@ CREATE TABLE job (
   big              INTEGER NOT NULL, -- 1: content and args are in payload
   content          TEXT    NOT NULL,
   args             BLOB
-, labels TEXT NOT NULL DEFAULT '', progress INTEGER NOT NULL DEFAULT 0, phase INTEGER NOT NULL DEFAULT 0, queue_limit INTEGER NOT NULL DEFAULT 0);
+, labels TEXT NOT NULL DEFAULT '', progress INTEGER NOT NULL DEFAULT 0, phase INTEGER NOT NULL DEFAULT 0, queue_limit INTEGER NOT NULL DEFAULT 0, step TEXT NOT NULL DEFAULT '', step_n INTEGER NOT NULL DEFAULT 0, scope TEXT NOT NULL DEFAULT '');
 
 CREATE INDEX job_completed ON job (completed_us) WHERE completed_us > 0;
 
@@ -172,7 +201,7 @@ CREATE INDEX job_key       ON job (key_hash) WHERE key_hash IS NOT NULL;
 
 CREATE INDEX job_open      ON job (workspace, seq, path) WHERE open = 1;
 
-CREATE INDEX job_parent    ON job (parent) WHERE parent IS NOT NULL;
+CREATE INDEX job_parent ON job (parent, step, step_n) WHERE parent IS NOT NULL;
 
 CREATE INDEX job_rev       ON job (rev);
 

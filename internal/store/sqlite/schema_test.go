@@ -82,6 +82,8 @@ func allowed(q *query, step string) bool {
 	switch q {
 	case qExpiry: // the first entry of a partial index
 		return step == "SCAN job USING COVERING INDEX job_expiry"
+	case qFlowWake:
+		return step == "SCAN flow_run USING COVERING INDEX flow_run_wake"
 	case qWake:
 		return step == "SCAN line USING COVERING INDEX line_wake"
 	case qGoneOnes: // a partial index of the few workers that are gone

@@ -42,6 +42,7 @@ type tx struct {
 	tallies    map[place]*tally
 	jobRows    map[int64]*sluice.Job       // small jobs that are not completed, as they are stored
 	held       map[int64]*sluice.Execution // executions that hold their slot, as they are stored
+	runRows    map[int64]*store.FlowRun    // as they are stored
 
 	swept sweep // where DeleteExecutions and DeleteGroups stopped
 }
@@ -53,7 +54,10 @@ type numbers struct {
 	seq, rev, turn, execution, group, line int64
 }
 
-const maxCached = 16384
+const (
+	maxCached     = 16384
+	maxCachedRuns = 1024 // their states may have some kilobytes
+)
 
 func newTx(s *Store, c *conn) *tx {
 	t := &tx{reader: reader{c: c, s: s}}
@@ -87,6 +91,7 @@ func (t *tx) forget() {
 	t.tallies = map[place]*tally{}
 	t.jobRows = map[int64]*sluice.Job{}
 	t.held = map[int64]*sluice.Execution{}
+	t.runRows = map[int64]*store.FlowRun{}
 }
 
 // trim bounds the caches after a commit, when nothing in them is dirty.
@@ -108,6 +113,9 @@ func (t *tx) trim() {
 	}
 	if len(t.held) > maxCached {
 		clear(t.held)
+	}
+	if len(t.runRows) > maxCachedRuns {
+		clear(t.runRows)
 	}
 }
 

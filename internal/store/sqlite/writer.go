@@ -277,23 +277,24 @@ func (t *tx) rollback() {
 type signals struct {
 	tags, workers []string
 	rev           int64
+	flows         bool
 }
 
 func (g *signals) add(s store.Signal) {
 	g.tags = append(g.tags, s.Tags...)
 	g.workers = append(g.workers, s.Workers...)
-	g.rev = max(g.rev, s.Rev)
+	g.rev, g.flows = max(g.rev, s.Rev), g.flows || s.Flows
 }
 
 func (g *signals) mark() signals { return *g }
 
 func (g *signals) back(to signals) {
-	g.tags, g.workers, g.rev = g.tags[:len(to.tags)], g.workers[:len(to.workers)], to.rev
+	g.tags, g.workers, g.rev, g.flows = g.tags[:len(to.tags)], g.workers[:len(to.workers)], to.rev, to.flows
 }
 
 // take returns the signal, each name once, and starts anew.
 func (g *signals) take() (store.Signal, bool) {
-	s := store.Signal{Tags: unique(g.tags), Rev: g.rev, Workers: unique(g.workers)}
-	g.tags, g.workers, g.rev = g.tags[:0], g.workers[:0], 0
-	return s, s.Rev != 0 || s.Tags != nil || s.Workers != nil
+	s := store.Signal{Tags: unique(g.tags), Rev: g.rev, Workers: unique(g.workers), Flows: g.flows}
+	g.tags, g.workers, g.rev, g.flows = g.tags[:0], g.workers[:0], 0, false
+	return s, s.Rev != 0 || s.Tags != nil || s.Workers != nil || s.Flows
 }
