@@ -208,6 +208,9 @@ func (e *Engine) cleanHistory(tx store.Tx) (bool, error) {
 	if err != nil || n >= cleanRows {
 		return true, err
 	}
+	if n, err = tx.EraseFlows(cleanRows); err != nil || n >= cleanRows {
+		return true, err
+	}
 	if _, err = tx.DeleteWorkers(now.Add(-24*time.Hour), cleanRows); err != nil {
 		return false, err
 	}

@@ -168,6 +168,23 @@ type Script struct {
 	LockError string
 }
 
+// Flow is one version of a flow.
+type Flow struct {
+	N           int64 // drawn by the store, ascending over all workspaces; never used again
+	Workspace   string
+	Path        string
+	Summary     string
+	Description string
+	Value       json.RawMessage // as pushed, verbatim
+	Schema      json.RawMessage // as pushed, verbatim; nil: none
+	Settings    json.RawMessage // a JSON object of the other fields that were pushed, verbatim
+	EditedBy    string
+	EditedAt    time.Time
+	Archived    bool
+	Deleted     bool // nobody sees it; it stays as long as runs may need it
+	Newest      bool // whether no newer version exists at its path
+}
+
 // Workspace is a tenant.
 type Workspace struct {
 	ID, Name, Owner string
@@ -247,6 +264,15 @@ type Among struct {
 
 // ScriptFilter selects the newest versions of scripts.
 type ScriptFilter struct {
+	Workspace string
+	Archived  bool // archived ones instead of the others
+	PathStart string
+	Offset    int
+	Limit     int // 0: 1,000
+}
+
+// FlowFilter selects the newest versions of flows.
+type FlowFilter struct {
 	Workspace string
 	Archived  bool // archived ones instead of the others
 	PathStart string

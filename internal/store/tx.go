@@ -96,6 +96,14 @@ type Reader interface {
 	ScriptLock(workspace, hash string) (*string, error)
 	Scripts(f ScriptFilter) ([]*Script, error)
 	ScriptVersions(workspace, path string) ([]*Script, error) // newest first
+	// Flow returns the newest version at a path, archived ones too, deleted ones
+	// not. FlowVersion returns one version, deleted or not. Flows lists newest
+	// versions, and FlowVersions those at a path, newest first; neither lists
+	// deleted ones, and both leave Value and Schema out.
+	Flow(workspace, path string) (*Flow, error)
+	FlowVersion(workspace string, n int64) (*Flow, error)
+	Flows(f FlowFilter) ([]*Flow, error)
+	FlowVersions(workspace, path string, most int) ([]*Flow, error)
 }
 
 // Tx reads and writes inside one update.
@@ -229,6 +237,14 @@ type Tx interface {
 	// all at a path if hash is "", marks them as archived and deleted, and
 	// returns how many were not deleted before.
 	EraseScripts(workspace, path, hash string) (int, error)
+
+	InsertFlow(*Flow) error // draws N
+	SaveFlow(*Flow) error   // Archived, Deleted, Newest
+	// DeleteFlow marks all versions at a path as deleted, and returns how many
+	// were not. EraseFlows removes versions that are deleted and of whose path no
+	// job of kind flow is open, at most `most` of them.
+	DeleteFlow(workspace, path string) (int, error)
+	EraseFlows(most int) (int, error)
 
 	// DeleteJobs deletes completed jobs that ended before an instant, or whose
 	// own DeleteAfter has passed at now, with their logs and results and what was

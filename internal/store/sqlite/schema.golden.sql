@@ -94,6 +94,26 @@ CREATE INDEX flow_run_due  ON flow_run (due) WHERE due = 1;
 
 CREATE INDEX flow_run_wake ON flow_run (wake_us) WHERE wake_us > 0;
 
+CREATE TABLE flow_version (
+  n           INTEGER PRIMARY KEY AUTOINCREMENT, -- jobs name versions by it: never used again
+  workspace   TEXT    NOT NULL,
+  path        TEXT    NOT NULL,
+  summary     TEXT    NOT NULL,
+  description TEXT    NOT NULL,
+  edited_by   TEXT    NOT NULL,
+  edited_us   INTEGER NOT NULL,
+  archived    INTEGER NOT NULL,
+  deleted     INTEGER NOT NULL, -- 1: nobody sees it; it stays for the sake of runs
+  newest      INTEGER NOT NULL,
+  settings    BLOB,
+  schema      BLOB,
+  value       BLOB    NOT NULL
+);
+
+CREATE INDEX flow_version_deleted ON flow_version (n) WHERE deleted = 1;
+
+CREATE INDEX flow_version_path    ON flow_version (workspace, path, newest) WHERE deleted = 0;
+
 CREATE TABLE grp (
   id               INTEGER PRIMARY KEY,
   taken            INTEGER NOT NULL,
@@ -194,6 +214,8 @@ CREATE INDEX job_completed ON job (completed_us) WHERE completed_us > 0;
 CREATE INDEX job_delete    ON job (delete_us) WHERE delete_us > 0;
 
 CREATE INDEX job_expiry    ON job (expiry_us) WHERE expiry_us > 0;
+
+CREATE INDEX job_flow ON job (workspace, path) WHERE open = 1 AND kind = 'flow';
 
 CREATE UNIQUE INDEX job_id ON job (id);
 

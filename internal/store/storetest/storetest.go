@@ -107,6 +107,8 @@ func RunVolatile(t *testing.T, open Open) {
 		"Scripts":              scripts,
 		"ScriptLocks":          scriptLocks,
 		"Preprocessed":         preprocessed,
+		"FlowVersions":         flowVersions,
+		"EraseFlows":           eraseFlows,
 		"DeleteJobs":           deleteJobs,
 		"DeleteExecutions":     deleteExecutions,
 		"DeleteExecutionsHeld": deleteExecutionsHeld,
