@@ -32,6 +32,8 @@ type Assignment struct {
 	Email     string
 	ParentJob string
 	RootJob   string
+	FlowStep  string    // id of the step of a flow that the job is; "": of none
+	FlowPath  string    // of the flow whose step it is
 	Scheduled time.Time // due time
 	Timeout   time.Duration
 	// Prompt is set if somebody may be waiting for the confirmation of the

@@ -255,18 +255,37 @@ func (u *unit) candidate(l *line, tags []string) (*line, error) {
 	return best, nil
 }
 
-// start hands the first job of a line to a worker: the one place where a slot
-// is taken.
+// start hands the first job of a line to a worker.
 func (u *unit) start(l *line, j *sluice.Job, p program, c *takeCall) error {
 	due := j.ScheduledFor
-	if err := u.leave(l, j); err != nil {
+	x := &sluice.Execution{Worker: c.req.Worker, TakeNo: c.req.TakeNo}
+	prompt, err := u.occupy(l, j, x)
+	if err != nil {
 		return err
 	}
-	x := &sluice.Execution{
-		JobSeq: j.Seq, JobID: j.ID, Attempt: j.Attempt + 1, Worker: c.req.Worker, TakeNo: c.req.TakeNo,
-		Tag: j.Tag, StartedAt: u.now,
+	c.late = append(c.late, u.e.lateness(u.now, l.Line, due, c.seen))
+	a := sluice.Assignment{
+		Execution: x.ID, JobID: j.ID, Attempt: x.Attempt, Workspace: j.Workspace, Kind: j.Kind, Path: j.Path,
+		Hash: j.Hash, Language: j.Language, Content: p.content, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
+		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, FlowStep: j.Step,
+		Scheduled: j.ScheduledFor, Timeout: j.Timeout,
+		Prompt: prompt, Lock: p.lock, Dedicated: p.dedicated, Entry: entry(j),
 	}
-	prompt := false
+	if err := u.equip(&a); err != nil {
+		return err
+	}
+	c.got = append(c.got, a)
+	return nil
+}
+
+// occupy takes a slot for the first job of a line: the one place where that
+// happens. A flow, which the engine runs, is launched by that; of a job that is
+// handed to a worker it returns whether somebody waits for its launch.
+func (u *unit) occupy(l *line, j *sluice.Job, x *sluice.Execution) (prompt bool, err error) {
+	if err := u.leave(l, j); err != nil {
+		return false, err
+	}
+	x.JobSeq, x.JobID, x.Attempt, x.Tag, x.StartedAt = j.Seq, j.ID, j.Attempt+1, l.Tag, u.now
 	if g := l.group; g != nil {
 		x.InGroup, x.GroupID = true, g.ID
 		x.Limit, x.Source = g.Override.Apply(*j.Limit)
@@ -275,25 +294,15 @@ func (u *unit) start(l *line, j *sluice.Job, p program, c *takeCall) error {
 		g.changed, g.touched = true, true
 		prompt = g.measuresStarts() || x.Limit.Mode == limit.Start
 	}
+	if j.Kind.IsFlow() {
+		u.launch(x)
+		x.ConfirmedAt = u.now
+	}
 	if err := u.tx.InsertExecution(x); err != nil {
-		return err
+		return false, err
 	}
 	j.State, j.Attempt, j.StartedAt, j.Worker = sluice.StateRunning, x.Attempt, u.now, x.Worker
-	if err := u.tx.SaveJob(j); err != nil {
-		return err
-	}
-	a := sluice.Assignment{
-		Execution: x.ID, JobID: j.ID, Attempt: x.Attempt, Workspace: j.Workspace, Kind: j.Kind, Path: j.Path,
-		Hash: j.Hash, Language: j.Language, Content: p.content, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
-		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, Scheduled: j.ScheduledFor, Timeout: j.Timeout,
-		Prompt: prompt, Lock: p.lock, Dedicated: p.dedicated, Entry: entry(j),
-	}
-	if err := u.equip(&a); err != nil {
-		return err
-	}
-	c.got = append(c.got, a)
-	c.late = append(c.late, u.e.lateness(u.now, l.Line, due, c.seen))
-	return nil
+	return prompt, u.tx.SaveJob(j)
 }
 
 // program is what a job runs.

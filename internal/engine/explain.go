@@ -64,12 +64,16 @@ func (e *Engine) explain(r store.Reader, j *sluice.Job) (*sluice.Wait, error) {
 		}
 		reasons = append(reasons, more...)
 	}
-	served, free, err := e.served(r, j.Tag, now)
-	if err != nil {
-		return nil, err
+	served, free := true, true // a flow needs no worker
+	if !j.Kind.IsFlow() {
+		var err error
+		if served, free, err = e.served(r, j.Tag, now); err != nil {
+			return nil, err
+		}
 	}
 	blocked := false
 	if g != nil && j.State == sluice.StateQueued && free && len(reasons) == 0 {
+		var err error
 		if blocked, err = e.blocked(r, j, g); err != nil {
 			return nil, err
 		}
@@ -203,7 +207,7 @@ func (e *Engine) position(r store.Reader, j *sluice.Job, g *store.Group, w *slui
 	if j.State != sluice.StateQueued {
 		return true, nil
 	}
-	l, err := r.LineFor(g.ID, "", "", j.Tag)
+	l, err := r.LineFor(g.ID, "", "", j.LineTag())
 	if err != nil {
 		return false, fmt.Errorf("find the line of a waiting job: %w", err)
 	}
@@ -218,7 +222,7 @@ func (e *Engine) position(r store.Reader, j *sluice.Job, g *store.Group, w *slui
 // blocked reports whether a line of another tag of the group comes before the
 // job's and has no room: places that serve both tags wait for that one.
 func (e *Engine) blocked(r store.Reader, j *sluice.Job, g *store.Group) (bool, error) {
-	l, err := r.LineFor(g.ID, "", "", j.Tag)
+	l, err := r.LineFor(g.ID, "", "", j.LineTag())
 	if err != nil {
 		return false, fmt.Errorf("find the line of a waiting job: %w", err)
 	}

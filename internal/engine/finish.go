@@ -49,7 +49,7 @@ func (u *unit) openExecutions(ids []int64) ([]*sluice.Execution, error) {
 
 // owned returns an error if an execution is not, or no longer, this worker's.
 func owned(x *sluice.Execution, id int64, worker string) error {
-	if x == nil || x.Worker != worker {
+	if x == nil || x.Worker != worker || worker == "" { // those of no worker are flows
 		return sluice.Errorf(sluice.CodeConflict, "execution %d is not held by worker %s", id, worker)
 	}
 	if x.End == sluice.EndLost || x.End == sluice.EndStruck {
@@ -165,7 +165,7 @@ func (u *unit) again(j *sluice.Job, x *sluice.Execution) error {
 		return err
 	}
 	g := u.groups[x.GroupID]
-	l, err := u.lineOf(g, j.Workspace, j.Path, j.Tag)
+	l, err := u.lineOf(g, j.Workspace, j.Path, j.LineTag())
 	if err != nil {
 		return err
 	}

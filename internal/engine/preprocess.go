@@ -110,7 +110,7 @@ func (u *unit) takePlace(j *sluice.Job, most int64) error {
 			return u.end(j, sluice.OutcomeFailure, errorResult("TooManyWaiting", err.Error(), nil))
 		}
 	}
-	l, err := u.lineOf(g, j.Workspace, j.Path, j.Tag)
+	l, err := u.lineOf(g, j.Workspace, j.Path, j.LineTag())
 	if err != nil {
 		return err
 	}

@@ -405,11 +405,11 @@ func (u *unit) line(pushes []*push) error {
 	loose := map[[3]string]*line{}
 	for _, p := range pushes {
 		j := p.job
-		name := [3]string{j.Workspace, j.Path, j.Tag}
+		name := [3]string{j.Workspace, j.Path, j.LineTag()}
 		l := loose[name]
 		if p.group != nil || l == nil {
 			var err error
-			if l, err = u.lineOf(p.group, j.Workspace, j.Path, j.Tag); err != nil {
+			if l, err = u.lineOf(p.group, j.Workspace, j.Path, j.LineTag()); err != nil {
 				return err
 			}
 			if p.group == nil {

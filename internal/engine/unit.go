@@ -156,7 +156,7 @@ func (u *unit) openJob(j *sluice.Job) (g *group, l *line, err error) {
 		g = gs[0]
 	}
 	if j.Waiting() {
-		l, err = u.lineOf(g, j.Workspace, j.Path, j.Tag)
+		l, err = u.lineOf(g, j.Workspace, j.Path, j.LineTag())
 	}
 	u.now = u.tx.Now()
 	return g, l, err

@@ -71,7 +71,7 @@ func (a *attempts) job(j *Job) {
 		tell("is %s, with the outcome %q and completed %s", j.State, j.Outcome, stamp(j.Completed))
 	}
 	if !ran {
-		if j.State == stateRunning || completed && j.Outcome == outcomeSuccess && j.Attempt == 0 {
+		if !j.Unheld && (j.State == stateRunning || completed && j.Outcome == outcomeSuccess && j.Attempt == 0) {
 			tell("is %s, with the outcome %q, and has no execution", j.State, j.Outcome)
 		}
 		return // its executions may have been deleted

@@ -251,8 +251,9 @@ func eventOf(e *store.GroupEvent) Event {
 
 func jobOf(j *sluice.Job) Job {
 	out := Job{
-		Seq: j.Seq, ID: j.ID, Tag: j.Tag, Priority: j.Priority,
+		Seq: j.Seq, ID: j.ID, Tag: j.LineTag(), Priority: j.Priority,
 		State: string(j.State), Outcome: string(j.Outcome), Attempt: j.Attempt,
+		Unheld:  j.FlowScope != "",
 		Created: j.CreatedAt, Due: j.ScheduledFor, Expires: j.ExpiresAt, Completed: j.CompletedAt,
 	}
 	if j.Limit != nil {

@@ -161,6 +161,7 @@ type Job struct {
 	State    string // "scheduled", "queued", "running", "completed"
 	Outcome  string // "", "success", "failure", "canceled"
 	Attempt  int    // number of its newest execution; 0: none
+	Unheld   bool   // it runs without an execution: a part of a flow
 
 	Created, Due, Expires, Completed time.Time
 }

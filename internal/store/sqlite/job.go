@@ -172,7 +172,12 @@ func (r *reader) Result(seq int64) (result json.RawMessage, err error) {
 }
 
 // Job implements [store.Reader].
-func (t *tx) Job(id string) (*sluice.Job, error) { return t.keepJob(t.reader.Job(id)) }
+func (t *tx) Job(id string) (*sluice.Job, error) {
+	if row := t.jobRows[t.jobSeqs[id]]; row != nil {
+		return cloneJob(row), nil
+	}
+	return t.keepJob(t.reader.Job(id))
+}
 
 // JobBySeq implements [store.Reader].
 func (t *tx) JobBySeq(seq int64) (*sluice.Job, error) {
@@ -200,7 +205,7 @@ func cloneJob(j *sluice.Job) *sluice.Job {
 // keepJob keeps a copy of a job that was just read.
 func (t *tx) keepJob(j *sluice.Job, err error) (*sluice.Job, error) {
 	if err == nil && j.State != sluice.StateCompleted && len(j.Content)+len(j.Args) <= maxInline {
-		t.jobRows[j.Seq] = cloneJob(j)
+		t.jobRows[j.Seq], t.jobSeqs[j.ID] = cloneJob(j), j.Seq
 	}
 	return j, err
 }

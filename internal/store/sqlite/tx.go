@@ -41,6 +41,7 @@ type tx struct {
 	dirtyLine  []*lineEntry
 	tallies    map[place]*tally
 	jobRows    map[int64]*sluice.Job       // small jobs that are not completed, as they are stored
+	jobSeqs    map[string]int64            // of those jobs, by id; and of some that are there no more
 	held       map[int64]*sluice.Execution // executions that hold their slot, as they are stored
 	runRows    map[int64]*store.FlowRun    // as they are stored
 
@@ -89,7 +90,7 @@ func (t *tx) forget() {
 	t.groupLines = map[int64][]*lineEntry{}
 	t.dirtyGroup, t.dirtyLine = nil, nil
 	t.tallies = map[place]*tally{}
-	t.jobRows = map[int64]*sluice.Job{}
+	t.jobRows, t.jobSeqs = map[int64]*sluice.Job{}, map[string]int64{}
 	t.held = map[int64]*sluice.Execution{}
 	t.runRows = map[int64]*store.FlowRun{}
 }
@@ -108,8 +109,9 @@ func (t *tx) trim() {
 	if len(t.tallies) > maxCached {
 		clear(t.tallies)
 	}
-	if len(t.jobRows) > maxCached {
+	if len(t.jobSeqs) > maxCached {
 		clear(t.jobRows)
+		clear(t.jobSeqs)
 	}
 	if len(t.held) > maxCached {
 		clear(t.held)
