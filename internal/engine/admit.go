@@ -17,6 +17,7 @@ const (
 	maxLinesPerRound = 256
 	maxWake          = 256
 	maxPromote       = 1000
+	maxReports       = 1000 // of several calls
 	maxFruitless     = 1000 // a guard: rounds in a row in which no line that is ready gives a job
 )
 
@@ -30,6 +31,9 @@ type takeCall struct {
 	done chan struct{}
 	over bool // the caller has gone: answer at once
 	err  error
+
+	reports []sluice.Report // to record first; the call is answered at once, with work or without
+	errs    []error         // one for each, once they are recorded
 }
 
 func (c *takeCall) free() int { return c.req.Places - len(c.got) }

@@ -85,6 +85,40 @@ func (e *Engine) Take(ctx context.Context, req sluice.TakeRequest) ([]sluice.Ass
 	return c.got, c.err
 }
 
+// Settle records ends as [Engine.Report] does and, in the same transaction,
+// takes work as [Engine.Take] does, but without waiting for any; so a place
+// costs one commit per job, and a slot that one of the ends frees is not idle in
+// between. Requests that wait already come first: the place that asks here
+// stands behind them, as it would with a request of its own.
+//
+// The list has an error, or nil, for each report. If work could not be handed
+// out the ends are recorded all the same, and the request counts as answered.
+// When reports are sent again, what the lost answer gave is not: a heartbeat
+// that settles req.TakeNo without it hands it back.
+func (e *Engine) Settle(ctx context.Context, reports []sluice.Report, req sluice.TakeRequest) ([]sluice.Assignment, []error) {
+	c, err := newTakeCall(req)
+	if err != nil || len(reports) == 0 {
+		return nil, e.Report(ctx, reports)
+	}
+	c.reports = e.bounded(reports)
+	d := e.dispatch
+	d.mu.Lock()
+	d.calls = append(d.calls, c)
+	d.mu.Unlock()
+	d.wake()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		d.giveUp(c)
+	case <-e.stopped:
+		d.giveUp(c)
+	}
+	if c.errs == nil { // not known to be recorded: they are not held up by what may be wrong with the work
+		return nil, e.Report(ctx, reports)
+	}
+	return c.got, e.refusedReports(reports, c.errs)
+}
+
 func newTakeCall(req sluice.TakeRequest) (*takeCall, error) {
 	switch {
 	case req.Worker == "":
@@ -152,6 +186,10 @@ func (e *Engine) dispatchOnce(ctx context.Context) (time.Duration, error) {
 	d.mu.Lock()
 	calls, gen := d.calls, d.gen
 	d.calls = nil
+	if n := few(calls); n < len(calls) {
+		calls, d.calls = calls[:n:n], calls[n:]
+		d.wake()
+	}
 	d.mu.Unlock()
 	next, err := e.hand(ctx, calls)
 	d.mu.Lock()
@@ -159,14 +197,14 @@ func (e *Engine) dispatchOnce(ctx context.Context) (time.Duration, error) {
 	waiting := calls[:0:0]
 	for _, c := range calls {
 		if err != nil {
-			c.got, c.late = nil, nil
+			c.got, c.late, c.errs = nil, nil, nil
 		}
 		if err != nil && ctx.Err() == nil { // jobs may be on their way to it: once it knows, its heartbeat sorts that out
 			c.err = &sluice.Error{Code: sluice.CodeUnavailable, Message: "work cannot be handed out now; ask again", Err: err}
 			close(c.done)
 			continue
 		}
-		if len(c.got) > 0 || c.over {
+		if len(c.got) > 0 || c.over || c.errs != nil {
 			e.noteStarts(c.late)
 			close(c.done)
 			continue
@@ -181,6 +219,18 @@ func (e *Engine) dispatchOnce(ctx context.Context) (time.Duration, error) {
 		d.wake()
 	}
 	return next, err
+}
+
+// few returns how many calls, from the first, are dealt with in one transaction:
+// all, unless they bring too many reports for one.
+func few(calls []*takeCall) int {
+	reports := 0
+	for i, c := range calls {
+		if reports += len(c.reports); reports > maxReports && i > 0 {
+			return i
+		}
+	}
+	return len(calls)
 }
 
 // TakeNow hands out what can start at once for one request, and does not wait.
@@ -204,6 +254,9 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		u = e.unit(tx)
 		u.now = tx.Now()
+		if err := u.recordOf(calls); err != nil {
+			return err
+		}
 		for _, c := range calls {
 			c.got, c.late = nil, nil
 			if c.seen.IsZero() {
@@ -239,6 +292,30 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 		}
 	}
 	return next, err
+}
+
+// recordOf records the ends that came with requests, before anything is handed
+// out: what they free is there for all who ask.
+func (u *unit) recordOf(calls []*takeCall) error {
+	var all []sluice.Report
+	for _, c := range calls {
+		c.errs = nil
+		all = append(all, c.reports...)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	errs, err := u.recordAll(all)
+	if err != nil {
+		return err
+	}
+	for _, c := range calls {
+		if n := len(c.reports); n > 0 {
+			c.errs, errs = errs[:n:n], errs[n:]
+		}
+	}
+	u.forget()
+	return nil
 }
 
 // introduce makes the row of a worker that takes before its first heartbeat,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice"
@@ -249,34 +250,56 @@ func (e *Engine) HandBack(ctx context.Context, worker string, ids []int64) error
 
 // Report records ends. A report that was recorded before is accepted again.
 func (e *Engine) Report(ctx context.Context, reports []sluice.Report) []error {
-	errs := make([]error, len(reports))
+	reports = e.bounded(reports)
+	var errs []error
+	err := e.store.Update(ctx, func(tx store.Tx) (err error) {
+		errs, err = e.unit(tx).recordAll(reports)
+		return err
+	})
+	if err != nil {
+		return slices.Repeat([]error{err}, len(reports))
+	}
+	return e.refusedReports(reports, errs)
+}
+
+// bounded returns the reports with the results that are to be stored. It looks
+// at every byte of them, so it is for outside transactions.
+func (e *Engine) bounded(reports []sluice.Report) []sluice.Report {
+	out := slices.Clone(reports)
+	for i := range out {
+		out[i].Result = e.boundResult(&out[i])
+	}
+	return out
+}
+
+// recordAll records ends, whose results are bounded, judges their groups anew and writes all of it. The
+// list has an error, or nil, for each report.
+func (u *unit) recordAll(reports []sluice.Report) ([]error, error) {
 	ids := make([]int64, len(reports))
 	for i := range reports {
 		ids[i] = reports[i].Execution
-		reports[i].Result = e.boundResult(&reports[i])
 	}
-	err := e.store.Update(ctx, func(tx store.Tx) error {
-		u := e.unit(tx)
-		xs, err := u.openExecutions(ids)
-		if err != nil {
-			return err
+	xs, err := u.openExecutions(ids)
+	if err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(reports))
+	for i, x := range xs {
+		if errs[i] = owned(x, ids[i], reports[i].Worker); errs[i] != nil || !x.Held() {
+			continue
 		}
-		clear(errs)
-		for i, x := range xs {
-			if errs[i] = owned(x, ids[i], reports[i].Worker); errs[i] != nil || !x.Held() {
-				continue
-			}
-			if err := u.report(x, &reports[i]); err != nil {
-				return err
-			}
+		if err := u.report(x, &reports[i]); err != nil {
+			return nil, err
 		}
-		return u.settle()
-	})
-	for i := range errs {
+	}
+	return errs, u.settle()
+}
+
+// refusedReports notes which reports came too late, and returns errs.
+func (e *Engine) refusedReports(reports []sluice.Report, errs []error) []error {
+	for i, err := range errs {
 		if err != nil {
-			errs[i] = err
-		} else if errs[i] != nil {
-			errs[i] = e.refused("a report", reports[i].Worker, errs[i])
+			errs[i] = e.refused("a report", reports[i].Worker, err)
 		}
 	}
 	return errs

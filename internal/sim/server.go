@@ -36,6 +36,16 @@ type call struct {
 	w      *worker
 	no     int64
 	places int
+	ended  *life // whose end it reports; nil: none
+}
+
+// ask is what the engine is called with.
+func (c *call) ask() engine.Ask {
+	a := engine.Ask{TakeRequest: sluice.TakeRequest{Worker: c.w.name, TakeNo: c.no, Tags: c.w.tags, Places: c.places}}
+	if c.ended != nil {
+		a.Reports = []sluice.Report{c.ended.word()}
+	}
+	return a
 }
 
 // bootServer starts an engine on the store, as soon as that can be reached, and
@@ -182,13 +192,13 @@ func (w *World) dispatch() {
 		}
 		s.kicked, s.retry, s.lookAt = false, false, -1
 		calls := slices.Clone(s.calls)
-		reqs := make([]sluice.TakeRequest, len(calls))
+		asks := make([]engine.Ask, len(calls))
 		for i, c := range calls {
-			reqs[i] = sluice.TakeRequest{Worker: c.w.name, TakeNo: c.no, Tags: c.w.tags, Places: c.places}
+			asks[i] = c.ask()
 		}
-		var got [][]sluice.Assignment
+		var got []engine.Given
 		var next time.Duration
-		err := w.call(func() (err error) { got, next, err = w.e.Hand(ctx, reqs); return err })
+		err := w.call(func() (err error) { got, next, err = w.e.Hand(ctx, asks); return err })
 		if !w.up() {
 			return
 		}
@@ -208,14 +218,18 @@ func (w *World) dispatch() {
 			s.lookAt = w.boot() + next
 		}
 		for i, c := range calls {
-			if len(got[i]) == 0 {
+			if len(got[i].Work) == 0 && c.ended == nil {
 				if !s.kicked {
 					s.empty[strings.Join(c.w.tags, "\n")] = true
 				}
 				continue
 			}
 			s.calls = slices.DeleteFunc(s.calls, func(o *call) bool { return o == c })
-			c.w.answer(c.no, got[i])
+			if c.ended != nil {
+				c.w.answerBoth(c, got[i])
+			} else {
+				c.w.answer(c.no, got[i].Work)
+			}
 		}
 	}
 	w.fail("costs nothing while it waits", "the Take loop spins")

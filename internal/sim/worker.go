@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/engine"
 )
 
 // worker is a simulated worker process with its supervisors. It keeps the
@@ -47,6 +48,7 @@ type life struct {
 	void       bool   // it makes no arguments
 	launched   bool
 	ended      bool // its process tree is gone, or will never be
+	settles    bool // its end is reported together with a request for work
 	success    bool
 	over       bool // settled: the server knows its end, or has given it up
 	confirmed  bool
@@ -112,9 +114,12 @@ func (k *worker) watch() {
 }
 
 // ask asks for work for the free places, if there are any.
-func (k *worker) ask() {
+func (k *worker) ask() { k.askWith(nil) }
+
+// askWith asks in one call with the report of an end, and tells whether it did.
+func (k *worker) askWith(ended *life) bool {
 	if k.asking || k.draining || !k.reaches() || !k.inTouch() {
-		return
+		return false
 	}
 	free := k.places
 	for _, l := range k.lives {
@@ -123,12 +128,12 @@ func (k *worker) ask() {
 		}
 	}
 	if free <= 0 {
-		return
+		return false
 	}
 	k.asking, k.askEpoch = true, k.epoch
 	k.takeNo++
 	s := &k.world.server
-	s.calls = append(s.calls, &call{w: k, no: k.takeNo, places: free})
+	s.calls = append(s.calls, &call{w: k, no: k.takeNo, places: free, ended: ended})
 	key := ""
 	for i, t := range k.tags {
 		if i > 0 {
@@ -136,9 +141,10 @@ func (k *worker) ask() {
 		}
 		key += t
 	}
-	if !s.empty[key] {
+	if !s.empty[key] || ended != nil {
 		s.kicked = true
 	}
+	return true
 }
 
 // giveUp ends a request that is not answered. The server may not notice.
@@ -378,7 +384,8 @@ func (l *life) end(success bool) {
 	if l.launched {
 		l.w.say("%s, attempt %d, ends", l, l.attempt)
 	}
-	if l.w.alive && !l.w.frozen {
+	l.settles = w.chance(l.job+"/settles", 0.5)
+	if l.w.alive && !l.w.frozen && !l.settles {
 		l.w.later(0, l.w.ask)
 	}
 	if l.w.alive && !success { // killed by its supervisor, or told to: it is reported like any end
@@ -429,9 +436,61 @@ func (l *life) handBack() {
 	})
 }
 
+// word is the report of its end.
+func (l *life) word() sluice.Report {
+	return sluice.Report{Execution: l.x, Worker: l.w.name, Success: l.success, Launched: l.launched, Result: l.result()}
+}
+
+// settleAsking reports an end and asks for work in one call, which is repeated
+// in two if it is not answered in time. It tells whether it made the call.
+func (l *life) settleAsking() bool {
+	k := l.w
+	if l.over || k.world.chance(k.name+"/out", k.world.trouble/2) || !k.askWith(l) {
+		return false
+	}
+	no := k.takeNo
+	k.later(1500*time.Millisecond, func() {
+		if k.takeNo == no {
+			k.giveUp()
+		}
+		l.report()
+		k.ask()
+	})
+	return true
+}
+
+// answerBoth answers a report that came with a request for work; it may be
+// lost, or late.
+func (k *worker) answerBoth(c *call, got engine.Given) {
+	w := k.world
+	for _, a := range got.Work {
+		w.say("server", "gives job %s, attempt %d, to %s%s for the report of %s", short(a.JobID), a.Attempt, k.name, entry(a), c.ended)
+		w.judgeEntry(a)
+	}
+	w.judgeAnswer(c.ended.x, errors.Join(got.Errs...))
+	var late time.Duration
+	switch {
+	case !k.alive || k.cut || w.chance(k.name+"/lost", w.trouble/2):
+		w.say("fault", "the answer never reaches %s", k.name)
+		return
+	case w.chance(k.name+"/slow", w.trouble):
+		late = w.delay(k.name, 3*time.Second)
+	}
+	k.later(late, func() {
+		c.ended.settle()
+		k.receive(c.no, got.Work)
+	})
+}
+
 func (l *life) report() {
 	w := l.w.world
-	r := sluice.Report{Execution: l.x, Worker: l.w.name, Success: l.success, Launched: l.launched, Result: l.result()}
+	if l.settles {
+		l.settles = false
+		if l.settleAsking() {
+			return
+		}
+	}
+	r := l.word()
 	again := func() { w.tell(r) }
 	l.send("reports", func() error { return errors.Join(w.e.Report(ctx, []sluice.Report{r})...) }, l.report, func(err error) {
 		w.judgeAnswer(l.x, err)

@@ -3,9 +3,11 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +45,7 @@ type fakeSource struct {
 	onHeartbeat func() error
 	onAppend    func(sluice.LogChunk) error
 	onReport    func(sluice.Report) error
+	onSettle    func([]sluice.Report, sluice.TakeRequest) (lost bool)
 	keepLogs    bool
 }
 
@@ -231,6 +234,22 @@ func (f *fakeSource) Report(_ context.Context, rs []sluice.Report) []error {
 	}
 	f.changed()
 	return errs
+}
+
+func (f *fakeSource) Settle(ctx context.Context, rs []sluice.Report, req sluice.TakeRequest) ([]sluice.Assignment, []error) {
+	f.mu.Lock()
+	lost := f.onSettle != nil && f.onSettle(rs, req)
+	f.mu.Unlock()
+	errs := f.Report(ctx, rs)
+	req.Wait = 0
+	as, err := f.Take(ctx, req)
+	if err != nil {
+		as = nil
+	}
+	if lost {
+		return nil, slices.Repeat([]error{errors.New("the answer was lost")}, len(rs))
+	}
+	return as, errs
 }
 
 // result waits for the report of an execution.

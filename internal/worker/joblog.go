@@ -223,6 +223,13 @@ func (l *jobLog) notifyRoom(f func()) {
 	l.onRoom = f
 }
 
+// finished reports whether there is nothing left to send.
+func (l *jobLog) finished() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.buf) == 0 && !l.flushing
+}
+
 // finish sends what is left and waits for it, or until ctx ends; then the rest
 // is given up. Sending goes on under the context life.
 func (l *jobLog) finish(ctx, life context.Context) {

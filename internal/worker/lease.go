@@ -161,6 +161,11 @@ func (w *Worker) stopOne(h *held, s Stop) bool {
 func (w *Worker) drop(h *held) {
 	delete(w.held, h.Execution)
 	w.ready = slices.DeleteFunc(w.ready, func(o *held) bool { return o == h })
+	if h.place {
+		h.place = false
+		w.free++
+		nudge(w.takeC)
+	}
 	w.changed.Broadcast()
 }
 

@@ -107,9 +107,15 @@ func (w *Worker) confirm(ids []int64) error {
 	return nil
 }
 
-// reportLoop sends what is ready, all of it in one call, until it is acknowledged.
+// reportsAtOnce bounds the calls that report ends. With more than one, the end
+// of one job does not wait for the answer to that of another.
+const reportsAtOnce = 4
+
+// reportLoop sends what is ready, all of it in one call, and again what was not
+// acknowledged.
 func (w *Worker) reportLoop() {
 	retry := newBackoff(50*time.Millisecond, 5*time.Second)
+	calls := make(chan struct{}, reportsAtOnce)
 	for {
 		select {
 		case <-w.reportC:
@@ -117,49 +123,94 @@ func (w *Worker) reportLoop() {
 			return
 		}
 		for {
-			batch := w.nextReports()
-			if len(batch) == 0 {
-				break
-			}
-			if w.report(batch) {
-				retry.reset()
-				continue
-			}
-			retry.wait(w.life)
-			if w.life.Err() != nil {
+			select {
+			case calls <- struct{}{}:
+			case <-w.life.Done():
 				return
 			}
+			batch, places := w.nextReports()
+			if len(batch) == 0 {
+				<-calls
+				break
+			}
+			w.loops.Go(func() {
+				defer func() { <-calls }()
+				w.reportBatch(batch, places, retry)
+			})
 		}
 	}
 }
 
-// nextReports takes what is ready, as far as it fits into one call.
-func (w *Worker) nextReports() []*held {
+// reportBatch sends reports, with a request for their places; what is to be sent
+// again is ready again after a while.
+func (w *Worker) reportBatch(batch []*held, places int, retry *backoff) {
+	again := w.report(batch, places)
+	if len(again) == 0 {
+		retry.reset()
+		return
+	}
+	retry.wait(w.life)
+	w.mu.Lock()
+	for _, h := range again {
+		if w.held[h.Execution] == h {
+			w.ready = append(w.ready, h)
+		}
+	}
+	w.mu.Unlock()
+	nudge(w.reportC)
+}
+
+// nextReports takes what is ready, as far as it fits into one call, and returns
+// for how many of the places that are with it work can be asked for; the others
+// are free.
+func (w *Worker) nextReports() ([]*held, int) {
+	now := bootNow()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n, size := 0, 0
+	n, size, places := 0, 0, 0
 	for n < len(w.ready) && n < reportBatch && (n == 0 || size+len(w.ready[n].report.Result) <= reportsBytes) {
-		size += len(w.ready[n].report.Result)
+		h := w.ready[n]
+		size += len(h.report.Result)
+		if h.place {
+			h.place = false
+			places++
+		}
 		n++
 	}
 	batch := slices.Clone(w.ready[:n])
 	w.ready = slices.Delete(w.ready, 0, n)
-	return batch
+	if places > 0 && (w.draining || now >= w.lease) {
+		w.free += places
+		places = 0
+		nudge(w.takeC)
+	}
+	return batch, places
 }
 
-// report sends one batch; what was not acknowledged is ready again. False: the
-// source could not be reached, or some of it is to be sent again.
-func (w *Worker) report(batch []*held) bool {
+// send makes the call for some reports, with a request for places if there are any.
+func (w *Worker) send(reports []sluice.Report, places int) []error {
+	ctx, cancel := context.WithTimeout(w.life, callTimeout)
+	defer cancel()
+	if places == 0 {
+		return w.cfg.Source.Report(ctx, reports)
+	}
+	w.mu.Lock()
+	req := w.newTake(places)
+	w.mu.Unlock()
+	as, errs := w.cfg.Source.Settle(ctx, reports, req)
+	w.freePlaces(w.received(req, as))
+	return errs
+}
+
+// report sends one batch and returns what is to be sent again.
+func (w *Worker) report(batch []*held, places int) (again []*held) {
 	reports := make([]sluice.Report, len(batch))
 	for i, h := range batch {
 		reports[i] = h.report
 	}
-	ctx, cancel := context.WithTimeout(w.life, callTimeout)
-	errs := w.cfg.Source.Report(ctx, reports)
-	cancel()
+	errs := w.send(reports, places)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ok := true
 	for i, h := range batch {
 		err := error(sluice.Errorf(sluice.CodeInternal, "the source did not answer for this report"))
 		if i < len(errs) {
@@ -174,12 +225,11 @@ func (w *Worker) report(batch []*held) bool {
 			delete(w.held, h.Execution)
 		case temporary(err):
 			w.log.Warn("reporting an end failed", "job", h.JobID, "err", err)
-			w.ready = append(w.ready, h)
-			ok = false
+			again = append(again, h)
 		case h.report.Success: // a result that the source will never take
 			h.report.Success = false
 			h.report.Result = (&Failure{FailureResult, "The result was refused: " + err.Error()}).json()
-			w.ready = append(w.ready, h)
+			again = append(again, h)
 		default:
 			w.log.Error("a report was refused", "job", h.JobID, "err", err)
 			delete(w.held, h.Execution)
@@ -187,5 +237,5 @@ func (w *Worker) report(batch []*held) bool {
 	}
 	w.changed.Broadcast()
 	nudge(w.takeC)
-	return ok
+	return again
 }

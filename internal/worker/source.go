@@ -34,4 +34,9 @@ type Source interface {
 	AppendLog(ctx context.Context, chunk sluice.LogChunk) error
 	// Report records ends; the answer has one error (or nil) for each report.
 	Report(ctx context.Context, reports []sluice.Report) []error
+	// Settle does what Report does and, in the same step, takes work for the
+	// places that the ends freed, as Take does but without waiting for any. If
+	// there was an error the request counts as answered, with what came; the
+	// reports may be repeated.
+	Settle(ctx context.Context, reports []sluice.Report, req sluice.TakeRequest) ([]sluice.Assignment, []error)
 }

@@ -51,20 +51,35 @@ func (w *Worker) nextTake() (sluice.TakeRequest, bool) {
 		return sluice.TakeRequest{}, false
 	}
 	w.free -= places
+	return w.newTake(places), true
+}
+
+// newTake books a request for places that are free no more. The worker's mutex is held.
+func (w *Worker) newTake(places int) sluice.TakeRequest {
 	w.takeNo++
 	req := sluice.TakeRequest{Worker: w.cfg.Name, TakeNo: w.takeNo, Tags: w.cfg.Tags, Places: places, Wait: w.cfg.TakeWait}
 	if len(w.takes) >= manyTakes {
 		req.Wait = min(req.Wait, shortTake)
 	}
 	w.takes[req.TakeNo] = struct{}{}
-	return req, true
+	return req
 }
 
 func (w *Worker) take(req sluice.TakeRequest) {
 	as, err := w.cfg.Source.Take(w.taking, req)
+	unused := w.received(req, as)
 	if err != nil && w.taking.Err() == nil {
 		w.log.Warn("taking work failed", "err", err)
+		w.takeRetry.wait(w.taking)
+	} else if err == nil {
+		w.takeRetry.reset()
 	}
+	w.freePlaces(unused)
+}
+
+// received starts what a request was given, and returns how many of its places
+// are left over.
+func (w *Worker) received(req sluice.TakeRequest, as []sluice.Assignment) int {
 	var start, back []*held
 	now := bootNow()
 	w.mu.Lock()
@@ -82,7 +97,6 @@ func (w *Worker) take(req sluice.TakeRequest) {
 		w.running++
 		start = append(start, h)
 	}
-	unused := req.Places - len(start)
 	w.changed.Broadcast()
 	w.mu.Unlock()
 
@@ -91,18 +105,7 @@ func (w *Worker) take(req sluice.TakeRequest) {
 	}
 	nudge(w.clockC)
 	w.handBack(back)
-	if err != nil && w.taking.Err() == nil {
-		w.takeRetry.wait(w.taking)
-	}
-	w.mu.Lock()
-	if err == nil {
-		w.takeRetry.reset()
-	}
-	w.free += unused
-	w.mu.Unlock()
-	if unused > 0 {
-		nudge(w.takeC)
-	}
+	return req.Places - len(start)
 }
 
 // hold books an assignment. The worker's mutex is held.
@@ -162,7 +165,11 @@ func (w *Worker) runOne(h *held) {
 		return
 	}
 	w.launchRetry.reset()
-	w.freePlace()
+	// A place is worth waiting for until the report if that is sent at once.
+	stays := !forget && h.log.finished() && h.stream.finished()
+	if !stays {
+		w.freePlaces(1)
+	}
 	if !forget {
 		grace, cancel := context.WithTimeout(w.life, logGrace)
 		h.log.finish(grace, w.life)
@@ -177,8 +184,12 @@ func (w *Worker) runOne(h *held) {
 	h.done = true
 	if h.forget {
 		delete(w.held, h.Execution)
+		if stays {
+			w.free++
+			nudge(w.takeC)
+		}
 	} else {
-		h.report = w.reportOf(h, o)
+		h.report, h.place = w.reportOf(h, o), stays
 		w.ready = append(w.ready, h)
 		nudge(w.reportC)
 	}
@@ -196,12 +207,16 @@ func (w *Worker) goesBack(h *held, why error) {
 	w.mu.Unlock()
 	w.handBack([]*held{h})
 	w.launchRetry.wait(w.taking)
-	w.freePlace()
+	w.freePlaces(1)
 }
 
-func (w *Worker) freePlace() {
+// freePlaces has the take loop ask for work for places.
+func (w *Worker) freePlaces(n int) {
+	if n == 0 {
+		return
+	}
 	w.mu.Lock()
-	w.free++
+	w.free += n
 	w.mu.Unlock()
 	nudge(w.takeC)
 }

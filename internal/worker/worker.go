@@ -139,7 +139,7 @@ type Worker struct {
 	changed  *sync.Cond // running or held shrank
 	held     map[int64]*held
 	running  int // held executions whose end is not yet known
-	free     int // places neither running nor asked for
+	free     int // places neither running, nor asked for, nor waiting for a report to ask for them
 	takeNo   int64
 	takes    map[int64]struct{} // outstanding
 	ready    []*held            // whose reports are to be sent
@@ -173,6 +173,7 @@ type held struct {
 	launchedAt time.Time
 	confirmed  bool
 	report     sluice.Report
+	place      bool // its place is still booked: the report asks for the next job
 }
 
 // New makes a worker. It finds out what isolation and which runtimes there are,

@@ -62,7 +62,7 @@ func TestPlaceThatBecomesFreeIsAskedForAtOnce(t *testing.T) {
 	<-b.started
 	f.until(t, "take for the two places that were not used", func() bool { return len(f.takes) == 2 && f.takes[1].Places == 2 })
 	b.end <- struct{}{} // while that Take is outstanding
-	f.until(t, "take for the freed place", func() bool { return len(f.takes) == 3 && f.takes[2].Places == 1 })
+	f.until(t, "take for the freed place", func() bool { return len(f.takes) >= 3 && f.takes[2].Places == 1 })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, req := range f.takes {
@@ -70,6 +70,72 @@ func TestPlaceThatBecomesFreeIsAskedForAtOnce(t *testing.T) {
 			t.Errorf("take %d: %+v", i, req)
 		}
 	}
+}
+
+// TestEndsAskForTheNextJob: the report of an end asks for work for its place,
+// and what it is given runs.
+func TestEndsAskForTheNextJob(t *testing.T) {
+	f, b := newFakeSource(), newBlocker()
+	settled := map[int64]bool{}
+	f.onSettle = func(rs []sluice.Report, req sluice.TakeRequest) bool {
+		for _, r := range rs {
+			settled[r.Execution] = true
+		}
+		if req.Places != len(rs) || req.TakeNo <= f.takes[len(f.takes)-1].TakeNo {
+			t.Errorf("%d ends ask for %d places, take %d", len(rs), req.Places, req.TakeNo)
+		}
+		return false
+	}
+	f.push(goJob(1))
+	startWorker(t, f, both(inProcess(b), func(c *Config) { c.Places = 1 }))
+	for id := int64(1); id <= 5; id++ {
+		if got := <-b.started; got != id {
+			t.Fatalf("%d began, want %d", got, id)
+		}
+		f.push(goJob(id + 1))
+		b.end <- struct{}{}
+		f.until(t, "the end is reported", func() bool { return settled[id] && f.reports[id].Success })
+	}
+	<-b.started
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.takes) != 6 { // the first, and one with each end
+		t.Errorf("%d requests for 6 jobs", len(f.takes))
+	}
+	b.end <- struct{}{}
+}
+
+// TestLostAnswerToAnEnd: the answer to a report with a request is lost. The
+// report is sent again, the place is asked for anew, and what was in the answer
+// is not run but settled.
+func TestLostAnswerToAnEnd(t *testing.T) {
+	f, b := newFakeSource(), newBlocker()
+	lost := int64(0)
+	f.onSettle = func(_ []sluice.Report, req sluice.TakeRequest) bool {
+		if lost == 0 {
+			lost = req.TakeNo
+			return true
+		}
+		return false
+	}
+	f.push(goJob(1))
+	startWorker(t, f, both(inProcess(b), func(c *Config) { c.Places, c.HeartbeatEvery = 1, 20*time.Millisecond }))
+	<-b.started
+	f.push(goJob(2)) // what is lost
+	b.end <- struct{}{}
+	f.until(t, "asked anew, and the end reported again", func() bool {
+		return lost > 0 && f.takes[len(f.takes)-1].TakeNo > lost && f.tries >= 2
+	})
+	f.until(t, "settled, and not held", func() bool {
+		hb := f.beats[len(f.beats)-1]
+		return hb.SettledTake >= lost && len(hb.Holds) == 0
+	})
+	f.push(goJob(3))
+	if id := <-b.started; id != 3 {
+		t.Errorf("%d began", id)
+	}
+	b.end <- struct{}{}
+	f.result(t, 3)
 }
 
 func TestHeartbeats(t *testing.T) {
