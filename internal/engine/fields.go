@@ -8,7 +8,7 @@ import (
 	"sluice"
 )
 
-// FieldUse says what becomes of a field of a pushed script.
+// FieldUse says what becomes of a field of a pushed script or flow.
 type FieldUse string
 
 // The uses. Refused is what would run something else, or more often, or show
@@ -39,6 +39,19 @@ var ScriptFields = map[string]FieldUse{
 	"debounce_args_to_accumulate": FieldRefused, "max_total_debouncing_time": FieldRefused, "max_total_debounces_amount": FieldRefused,
 }
 
+// FlowFields are the same of a flow: the fields beside its value.
+var FlowFields = map[string]FieldUse{
+	"path": FieldHonoured, "summary": FieldHonoured, "description": FieldHonoured, "value": FieldHonoured, "schema": FieldHonoured,
+	"tag": FieldHonoured, "priority": FieldHonoured, "timeout": FieldHonoured, "max_wait_s": FieldHonoured, "labels": FieldHonoured,
+	"delete_after_secs": FieldHonoured, "delete_after_use": FieldHonoured, "apply_limits_to_waiting": FieldHonoured,
+	"deployment_message": FieldHonoured, "skip_draft_deletion": FieldHonoured, // there are no drafts
+
+	"dedicated_worker": FieldInert, "ws_error_handler_muted": FieldInert,
+	"on_behalf_of_email": FieldInert, "on_behalf_of": FieldInert, "preserve_on_behalf_of": FieldInert,
+
+	"visible_to_runner_only": FieldRefused, "draft_only": FieldRefused,
+}
+
 // refusals say why a field is refused.
 var refusals = map[string]string{
 	"envs":                        "environment variables of a script are not supported yet: it would run without them",
@@ -46,6 +59,7 @@ var refusals = map[string]string{
 	"modules":                     "modules of a script are not supported yet: it would run without them",
 	"restart_unless_cancelled":    "is not supported yet: the script would run once and not again",
 	"visible_to_runner_only":      "is not supported yet: everybody in the workspace would see its runs",
+	"draft_only":                  "drafts are not supported: the flow would be there for everybody",
 	"debounce_key":                "debouncing is not supported yet: the script would run more often than this asks for",
 	"debounce_delay_s":            "debouncing is not supported yet: the script would run more often than this asks for",
 	"debounce_args_to_accumulate": "debouncing is not supported yet: the script would run more often than this asks for",
@@ -53,16 +67,16 @@ var refusals = map[string]string{
 	"max_total_debounces_amount":  "debouncing is not supported yet: the script would run more often than this asks for",
 }
 
-// askedFields returns the fields of a use that a pushed script sets to more
-// than nothing, by name.
-func askedFields(body json.RawMessage, use FieldUse) []string {
+// askedFields returns the fields of a use that a push sets to more than
+// nothing, by name.
+func askedFields(body json.RawMessage, known map[string]FieldUse, use FieldUse) []string {
 	var pushed map[string]json.RawMessage
 	if json.Unmarshal(body, &pushed) != nil {
-		return nil // whoever reads the script says what is wrong
+		return nil // whoever reads the whole says what is wrong
 	}
 	var out []string
 	for name, v := range pushed {
-		if ScriptFields[name] == use && Asks(v) {
+		if known[name] == use && Asks(v) {
 			out = append(out, name)
 		}
 	}
@@ -82,11 +96,14 @@ func Asks(v json.RawMessage) bool {
 
 // InertFields returns the fields that a pushed script sets and that have no
 // effect here, by name.
-func InertFields(body json.RawMessage) []string { return askedFields(body, FieldInert) }
+func InertFields(body json.RawMessage) []string { return askedFields(body, ScriptFields, FieldInert) }
 
-// refuseFields refuses a script that asks for what it would not get.
-func refuseFields(body json.RawMessage) error {
-	for _, name := range askedFields(body, FieldRefused) {
+// InertFlowFields does the same for a pushed flow.
+func InertFlowFields(body json.RawMessage) []string { return askedFields(body, FlowFields, FieldInert) }
+
+// refuseFields refuses a push that asks for what it would not get.
+func refuseFields(body json.RawMessage, known map[string]FieldUse) error {
+	for _, name := range askedFields(body, known, FieldRefused) {
 		return sluice.Invalid(name, "%s; leave it out", refusals[name])
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -204,7 +205,7 @@ func (e *Engine) SaveScript(ctx context.Context, workspace string, s NewScript) 
 	if err != nil {
 		return "", err
 	}
-	if err := refuseFields(s.Body); err != nil {
+	if err := refuseFields(s.Body, ScriptFields); err != nil {
 		return "", err
 	}
 	var hash string
@@ -226,7 +227,7 @@ func (e *Engine) SaveScript(ctx context.Context, workspace string, s NewScript) 
 			}
 		}
 		if s.ApplyToWaiting && limits.Limit != nil {
-			return e.applyToWaiting(tx, workspace, body.Path, *limits.Limit)
+			return e.applyToWaiting(tx, workspace, body.Path, *limits.Limit, sluice.KindScript, sluice.KindPreview)
 		}
 		return nil
 	})
@@ -327,9 +328,9 @@ func normalSettings(raw json.RawMessage) string {
 	return string(b)
 }
 
-// applyToWaiting gives the jobs of a path that wait already a new limit. Their
-// keys stay, and so do jobs that were pushed without a limit.
-func (e *Engine) applyToWaiting(tx store.Tx, workspace, path string, l limit.Limit) error {
+// applyToWaiting gives the jobs of a path and of some kinds that wait already a
+// new limit. Their keys stay, and so do jobs that were pushed without a limit.
+func (e *Engine) applyToWaiting(tx store.Tx, workspace, path string, l limit.Limit, kinds ...sluice.Kind) error {
 	const chunk = 1000
 	u := e.unit(tx)
 	for after := int64(0); ; {
@@ -339,7 +340,7 @@ func (e *Engine) applyToWaiting(tx store.Tx, workspace, path string, l limit.Lim
 		}
 		for _, j := range jobs {
 			after = j.Seq
-			if j.Limit == nil || j.Kind == sluice.KindDependencies {
+			if j.Limit == nil || !slices.Contains(kinds, j.Kind) {
 				continue
 			}
 			g, ln, err := u.openJob(j)

@@ -12,11 +12,6 @@ import (
 // laterRows are the calls of the contract that this server does not answer
 // yet, and why. Nothing else may be missing.
 var laterRows = map[string]string{
-	"GET /api/w/{}/flows/get/{}":           "flows",
-	"POST /api/w/{}/flows/create":          "flows",
-	"POST /api/w/{}/flows/update/{}":       "flows",
-	"GET /api/w/{}/flows/list":             "flows",
-	"DELETE /api/w/{}/flows/delete/{}":     "flows",
 	"POST /api/w/{}/jobs/run/f/{}":         "flows",
 	"POST /api/w/{}/jobs/run/preview_flow": "flows",
 
@@ -52,6 +47,14 @@ var contractCases = []struct {
 	{"POST /api/w/{}/scripts/archive/p/{}", "/api/w/main/scripts/archive/p/f/c/new", "", 200, textMime, nil, ""},
 	{"POST /api/w/{}/scripts/raw_temp/diff", "/api/w/main/scripts/raw_temp/diff", `{"scripts":{"f/x/none":"00"},"workspace_deps":[]}`, 200, jsonMime, []string{`/^\["f/x/none"\]$/`}, ""},
 	{"POST /api/w/{}/scripts/raw_temp/store", "/api/w/main/scripts/raw_temp/store", `"echo ok"`, 200, textMime, []string{shaOfEchoOK}, ""},
+
+	{"POST /api/w/{}/flows/create", "/api/w/main/flows/create", `{"path":"f/c/flow","summary":"S","description":"","value":{"modules":[]},"schema":{"a":1},"deployment_message":"m","skip_draft_deletion":true}`, 201, textMime, []string{"/^f/c/flow$/"}, ""},
+	{"GET /api/w/{}/flows/get/{}", "/api/w/main/flows/get/f/c/flow", "", 200, jsonMime, []string{`"archived":false`, `"value":{"modules":[]}`, `"schema":{"a":1}`, "!deployment_message", "!null"}, "workspace_id path summary description value schema edited_by edited_at archived extra_perms"},
+	{"GET /api/w/{}/flows/get/{}", "/api/w/main/flows/get/f/c/none", "", 404, textMime, nil, ""},
+	{"GET /api/w/{}/flows/list", "/api/w/main/flows/list?page=0&per_page=10&show_archived=false&include_draft_only=false", "", 200, jsonMime, []string{"!modules"}, "path summary edited_by"},
+	{"POST /api/w/{}/flows/update/{}", "/api/w/main/flows/update/f/c/flow", `{"path":"f/c/flow","value":{"modules":[],"same_worker":false}}`, 200, textMime, nil, ""},
+	{"DELETE /api/w/{}/flows/delete/{}", "/api/w/main/flows/delete/f/c/flow", "", 200, textMime, nil, ""},
+	{"DELETE /api/w/{}/flows/delete/{}", "/api/w/main/flows/delete/f/c/flow", "", 200, textMime, nil, ""},
 
 	{"POST /api/w/{}/jobs/run/p/{}", "/api/w/main/jobs/run/p/f/x/hello?tag=gpu", `{"a":1}`, 201, textMime, []string{"/" + uuidRE + "/"}, ""},
 	{"POST /api/w/{}/jobs/run/preview", "/api/w/main/jobs/run/preview", `{"content":"echo","path":"f/x/file","args":{},"language":"bash","temp_script_refs":null}`, 201, textMime, []string{"/" + uuidRE + "/"}, ""},

@@ -206,7 +206,7 @@ func (s *scene) ask(api *API, route, token string) int {
 	method, path, _ := strings.Cut(route, " ")
 	path = s.names.Replace(strings.NewReplacer(
 		"{workspace}", "main", "{path}", "f/x/hello", "{hash}", "HASH", "{id}", "ENDED", "{key}", "k/1", "{email}", "super@x.org",
-		"{username}", "operator", "{prefix}", "0123456789", "{scheduled_for}", "1",
+		"{username}", "operator", "{prefix}", "0123456789", "{scheduled_for}", "1", "{version}", "1",
 	).Replace(path))
 	r := s.request(method, path, "{}")
 	r.URL.Opaque = ""

@@ -237,6 +237,7 @@ func (a *API) describe() {
 	a.addAudit()
 	a.addWorkers()
 	a.addScripts()
+	a.addFlows()
 	a.addRuns()
 	a.addJobs()
 	a.addUpdates()

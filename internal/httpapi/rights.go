@@ -127,6 +127,18 @@ var rights = map[string]right{
 	"diffScripts":               needs(levelOperator, "scripts:read"),
 	"diffRawTemp":               needs(levelOperator, "scripts:read"),
 	"storeRawTemp":              needs(levelDeveloper, "scripts:read"), // nothing is stored
+
+	"createFlow":        needs(levelDeveloper, "flows:write").atPathOfBody().records("flows.create", kindCreate),
+	"updateFlow":        needs(levelDeveloper, "flows:write").records("flows.update", kindUpdate), // at the path in the body, too
+	"getFlowByPath":     needs(levelOperator, "flows:read"),
+	"getFlowVersion":    needs(levelOperator, "flows:read").atPathOfBody(),
+	"listFlows":         needs(levelOperator, "flows:read"),
+	"listFlowPaths":     needs(levelOperator, "flows:read"),
+	"existsFlowByPath":  needs(levelOperator, "flows:read"),
+	"getFlowHistory":    needs(levelOperator, "flows:read"),
+	"archiveFlowByPath": needs(levelDeveloper, "flows:write").records("flows.archive", kindDelete),
+	"deleteFlowByPath":  needs(levelDeveloper, "flows:write").records("flows.delete", kindDelete),
+
 	// There are no drafts: these change nothing.
 	"createDraft":              needs(levelDeveloper, "scripts:write"),
 	"deleteDraft":              needs(levelDeveloper, "scripts:write"),
