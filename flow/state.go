@@ -1,0 +1,240 @@
+package flow
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// State is what is kept of a run of one scope. The zero value, with Scope set,
+// is that of a run that has not begun. It is kept as JSON; its size depends on
+// the number of modules and attempts, not on that of iterations.
+type State struct {
+	Scope   string        `json:"scope,omitempty"`
+	Step    int           `json:"step"`    // index of the module that is at work; len(Modules): none is left
+	Modules []ModuleState `json:"modules"` // one for each of the scope; nil: not begun
+	Failure *ModuleState  `json:"failure,omitempty"`
+	Open    int           `json:"open,omitempty"`  // jobs that were pushed and have not ended
+	Error   *Cause        `json:"error,omitempty"` // why the scope fails, once it does
+	Wait    *Wait         `json:"wait,omitempty"`  // for approvals
+	Resumes []Resume      `json:"resumes,omitempty"`
+	Pushed  int           `json:"pushed,omitempty"` // jobs that this scope has pushed
+	Ended   bool          `json:"ended,omitempty"`
+}
+
+// Status is how far a module is; the names are Windmill's.
+type Status string
+
+// The statuses.
+const (
+	WaitingForPriorSteps Status = "WaitingForPriorSteps"
+	WaitingForExecutor   Status = "WaitingForExecutor"
+	WaitingForEvents     Status = "WaitingForEvents"
+	InProgress           Status = "InProgress"
+	Success              Status = "Success"
+	Failure              Status = "Failure"
+)
+
+// ModuleState is how far one module is.
+type ModuleState struct {
+	Status Status `json:"status,omitempty"` // "": WaitingForPriorSteps
+	Job    string `json:"job,omitempty"`    // the newest one; of loops and branchall: of the newest iteration
+	// Value says where the result is, once Status is Success: "" nowhere yet,
+	// "job" it is that of Job, "stored" it is stored under the module's id.
+	Value      string   `json:"value,omitempty"`
+	Skipped    bool     `json:"skipped,omitempty"`
+	Attempt    int      `json:"attempt,omitempty"` // failed attempts
+	FailedJobs []string `json:"failed_jobs,omitempty"`
+	// Of loops and branchall: how many there are, were begun, have ended, have
+	// failed. Total < 0: not known yet (whileloopflow).
+	Total      int      `json:"total,omitempty"`
+	Begun      int      `json:"begun,omitempty"`
+	Done       int      `json:"done,omitempty"`
+	Failed     int      `json:"failed,omitempty"`
+	AtOnce     int      `json:"at_once,omitempty"` // iterations that may run at once
+	Halting    bool     `json:"halting,omitempty"` // no more of it is begun
+	FailedJob  string   `json:"failed_job,omitempty"`
+	Branch     string   `json:"branch,omitempty"` // chosen in branchone: "0", "1" … or "default"
+	ResumedAt  string   `json:"resumed_at,omitempty"`
+	ApprovedBy []string `json:"approved_by,omitempty"`
+}
+
+// Where a result is.
+const (
+	InJob    = "job"
+	InStored = "stored"
+)
+
+// Cause is why a scope fails: the result of Job, or the error itself.
+type Cause struct {
+	Step  string          `json:"step,omitempty"`
+	Job   string          `json:"job,omitempty"`
+	Value json.RawMessage `json:"value,omitempty"` // an object {"error": …}
+}
+
+// Wait is for approvals of a step that has run.
+type Wait struct {
+	Index    int       `json:"index"` // of the module
+	Job      string    `json:"job"`   // of the step: approvals name it
+	Required int       `json:"required"`
+	Until    time.Time `json:"until,omitzero"` // zero: for ever
+}
+
+// Resume is an approval.
+type Resume struct {
+	ID       int64           `json:"id"`
+	Approver string          `json:"approver,omitempty"`
+	Value    json.RawMessage `json:"value,omitempty"`
+}
+
+// EventKind is what happened to a run.
+type EventKind string
+
+// The events.
+const (
+	Started   EventKind = "started"   // the scope begins
+	Ended     EventKind = "ended"     // one of its jobs has ended
+	Timer     EventKind = "timer"     // Output.WakeAt has come
+	Resumed   EventKind = "resumed"   // somebody approved
+	Refused   EventKind = "refused"   // somebody disapproved
+	Cancelled EventKind = "cancelled" // the run is to end: push nothing more
+)
+
+// Event is something that happened to a run.
+type Event struct {
+	Kind EventKind `json:"kind"`
+	// Of Ended.
+	Step    string `json:"step,omitempty"`
+	N       int    `json:"n,omitempty"` // iteration or branch; -1: none
+	Job     string `json:"job,omitempty"`
+	Success bool   `json:"success,omitempty"`
+	Skipped bool   `json:"skipped,omitempty"` // it ended early, and is labelled so
+	// Of Resumed and Refused; Job is that of the step.
+	Resume *Resume `json:"resume,omitempty"`
+}
+
+// AskKind is a kind of value that Next may lack.
+type AskKind string
+
+// The kinds.
+const (
+	AskInput    AskKind = "input"    // the flow's input, as this scope sees it (with iter)
+	AskResult   AskKind = "result"   // of the step Name, looked up in this scope, then outwards; null if it has none
+	AskJob      AskKind = "job"      // the result of the job Name
+	AskStored   AskKind = "stored"   // the value stored under Name by this run
+	AskChildren AskKind = "children" // an array of the results of the newest jobs of the step Name, by N, from 0 to below N
+	AskExpr     AskKind = "expr"     // the value of the expression Name; see Ask.Vars
+)
+
+// Ask is a value that Next lacks. It is a key of [Input.Known].
+type Ask struct {
+	Kind AskKind
+	Name string
+	N    int    // of AskChildren: how many; of AskExpr: the iteration, for which iter is set; -1: none
+	Step string // of AskExpr: the step that it belongs to
+	Part string // of AskExpr: what of the step, such as "stop_after_if" or "input_transforms.x"
+	// Job is, of AskExpr, the job whose result the expression sees as result
+	// (and as error, if that has one): "" none; "children" all of the step's.
+	Job string
+}
+
+// Input is what Next decides on.
+type Input struct {
+	Value *Value
+	State *State // not changed
+	Event Event
+	Known map[Ask]json.RawMessage // answers; a JSON value each
+	// Failed are expressions that were evaluated, and failed, with the message.
+	Failed map[Ask]string
+	Now    time.Time
+	// Seed makes the jitter of retries: any number that is not the same for
+	// all runs.
+	Seed uint64
+	// Previous is, in a scope that is not the whole flow, what the first step
+	// sees as previous_result; nil: the flow's input.
+	Previous *Ask
+	// Canceled: the flow was cancelled; nothing more is pushed, and the run
+	// ends with its last job.
+	Canceled bool
+}
+
+// Output is what is to be done, all in one transaction.
+type Output struct {
+	// Asks, if there are any, are values that Next lacks. Nothing else of the
+	// output counts then.
+	Asks []Ask
+	// Vars are what expressions asked for see beside flow_input and results:
+	// previous_result, resume, resumes, approvers, iter, all_iters.
+	Vars  Vars
+	State *State
+	Push  []Child
+	Store []Stored
+	// CancelOpen: the jobs of this scope that have not ended are to be cancelled.
+	CancelOpen bool
+	WakeAt     time.Time // when a Timer event is to come; zero: none
+	// Early: the result of Store or of the job that just ended is what
+	// synchronous callers are to get.
+	Early *Result
+	End   *End
+}
+
+// Vars are variables of expressions.
+type Vars struct {
+	Previous  *Ask // where previous_result is found; nil: the flow's input
+	Resumes   []Resume
+	Iter      map[int]json.RawMessage // by iteration: {"index", "value"}; overlays flow_input.iter
+	ErrorStep string                  // the step that failed, for the failure module
+}
+
+// Child is a job to push.
+type Child struct {
+	Module *Module // what to run; of a scope, the loop or branch that it belongs to
+	Step   string  // id of Module
+	N      int     // iteration or branch; -1: none
+	Scope  *string // not nil: the job runs this scope
+	// Args of a step: its arguments. Of a scope: {} or {"iter": {"index", "value"}}.
+	Args     json.RawMessage
+	Delay    time.Duration // due this long from now
+	Timeout  time.Duration // 0: as its runnable says
+	CacheTTL time.Duration // 0: not cached
+	Attempt  int           // failed attempts before it
+}
+
+// Result names a value: the result of a job, one that was stored by this run,
+// or the value itself.
+type Result struct {
+	Job    string
+	Stored string
+	Value  json.RawMessage
+}
+
+// Stored is a value to store under a name: Value, or what is known as From.
+type Stored struct {
+	Name  string
+	Value json.RawMessage
+}
+
+// End is how a scope ends.
+type End struct {
+	Success  bool
+	Canceled bool
+	Skipped  bool // stopped early by a step that says so
+	Result   Result
+}
+
+// Source says where the result of a step of this scope is; ok is false if it
+// has none (yet) or the scope has no such step.
+func (s *State) Source(v *Value, id string) (r Result, ok bool) {
+	for i, m := range v.scopes[s.Scope] {
+		if m.ID != id || i >= len(s.Modules) {
+			continue
+		}
+		switch ms := s.Modules[i]; ms.Value {
+		case InJob:
+			return Result{Job: ms.Job}, true
+		case InStored:
+			return Result{Stored: m.ID}, true
+		}
+		return Result{}, false
+	}
+	return Result{}, false
+}
