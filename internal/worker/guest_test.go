@@ -33,7 +33,7 @@ def main():
         caps = [l.split()[1] for l in f if l.startswith(("CapEff", "CapPrm", "NoNewPrivs"))]
     import ctypes
     apart = ctypes.CDLL(None).unshare(0x10000000) == 0  # a user namespace
-    return [os.getppid(), os.getuid() != 0, seen, left or apart, caps, os.getcwd(), sys.argv, os.environ["WM_JOB_ID"], len(os.listdir("/proc/self/fd"))]
+    return [os.getppid() < 2, os.getuid() != 0, seen, left or apart, caps, os.getcwd(), sys.argv, os.environ["WM_JOB_ID"], len(os.listdir("/proc/self/fd"))]
 `,
 	"bun": `
 import { existsSync, readFileSync, writeFileSync, readdirSync } from "node:fs";
@@ -44,7 +44,7 @@ export function main() {
   const left = existsSync("mark");
   writeFileSync("mark", "");
   const caps = readFileSync("/proc/self/status", "utf8").split("\n").filter((l) => /^(CapEff|CapPrm|NoNewPrivs)/.test(l)).map((l) => l.split(/\s+/)[1]);
-  return [process.ppid, process.getuid!() !== 0, seen, left, caps, process.cwd(), ["main.py"], process.env.WM_JOB_ID, 5];
+  return [process.ppid < 2, process.getuid!() !== 0, seen, left, caps, process.cwd(), ["main.py"], process.env.WM_JOB_ID, 5];
 }
 `,
 }
@@ -71,7 +71,7 @@ func TestWarmProgramsServeOneJob(t *testing.T) {
 				}
 				f.push(script(id, language, code))
 				got := string(f.result(t, id).Result)
-				want := fmt.Sprintf(`[1,true,0,false,["0000000000000000","0000000000000000","1"],"/job",["main.py"],"job-%d",`, id)
+				want := fmt.Sprintf(`[true,true,0,false,["0000000000000000","0000000000000000","1"],"/job",["main.py"],"job-%d",`, id)
 				if !strings.HasPrefix(got, want) {
 					t.Errorf("job %d: %s, want %s…", id, got, want)
 				}
@@ -110,14 +110,14 @@ func TestDedicatedPrograms(t *testing.T) {
 			}
 			for id := int64(1); id <= 5; id++ {
 				got, log := run(id, "0123456789abcdef")
-				if want := fmt.Sprintf(`[1,true,%d,%v,`, id-1, id > 1); !strings.HasPrefix(got, want) || !strings.Contains(got, fmt.Sprintf(`"job-%d"`, id)) {
+				if want := fmt.Sprintf(`[true,true,%d,%v,`, id-1, id > 1); !strings.HasPrefix(got, want) || !strings.Contains(got, fmt.Sprintf(`"job-%d"`, id)) {
 					t.Errorf("job %d: %s, want %s…", id, got, want)
 				}
 				if want := fmt.Sprintf("in job-%d\n", id); log != want {
 					t.Errorf("log of job %d: %q", id, log)
 				}
 			}
-			if got, _ := run(6, "fedcba9876543210"); !strings.HasPrefix(got, `[1,true,0,false,`) {
+			if got, _ := run(6, "fedcba9876543210"); !strings.HasPrefix(got, `[true,true,0,false,`) {
 				t.Errorf("another script: %s", got)
 			}
 		})
@@ -217,6 +217,12 @@ func TestTemplateThatIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-tpl.Gone()
+	w.guests.mu.Lock()
+	warm := slices.Clone(w.guests.warm["python3"])
+	w.guests.mu.Unlock()
+	for _, g := range warm { // nobody would say how they end
+		<-g.p.Gone()
+	}
 	for id := int64(2); id <= 6; id++ {
 		f.push(script(id, "python3", "def main():\n    return 1"))
 		if r := f.result(t, id); string(r.Result) != "1" {
@@ -227,6 +233,36 @@ func TestTemplateThatIsKilled(t *testing.T) {
 	defer w.guests.mu.Unlock()
 	if now := w.guests.templates["python3"]; now == nil || now == tpl || w.guests.broken["python3"] {
 		t.Errorf("the template was not started anew: %v", w.guests.broken)
+	}
+}
+
+// What a forked program puts beside itself, as another child of the template, is
+// of its tree, too.
+func TestSiblingsOfForkedPrograms(t *testing.T) {
+	f := newFakeSource()
+	startWorker(t, f, nil)
+	for id := int64(1); id <= 3; id++ {
+		f.push(script(id, "python3", `
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+def main():
+    for _ in range(3):
+        if libc.syscall(56 if os.uname().machine == "x86_64" else 220, 0x8000 | 17, 0, 0, 0, 0) == 0: # clone, CLONE_PARENT
+            libc.prctl(15, b"sluice-sibling", 0, 0, 0)
+            time.sleep(60)
+            os._exit(0)
+    time.sleep(0.1)
+    return open("/proc/self/comm").read()
+`))
+		if r := f.result(t, id); !r.Success {
+			t.Fatalf("job %d: %s", id, r.Result)
+		}
+		names, _ := filepath.Glob("/proc/[0-9]*/comm")
+		for _, name := range names {
+			if comm, _ := os.ReadFile(name); string(comm) == "sluice-sibling\n" {
+				t.Errorf("job %d: %s outlived it", id, name)
+			}
+		}
 	}
 }
 

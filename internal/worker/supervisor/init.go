@@ -154,8 +154,8 @@ func startJob(b *block) {
 }
 
 // awaitJob lets the process begin that a template forks into the init's
-// namespaces: everything is in place. It becomes the init's child, and says so on
-// the socket.
+// namespaces: everything is in place. The process says on the socket who it is;
+// the template, whose child it is, says there how it ended.
 //
 //go:nosplit
 //go:norace
@@ -171,25 +171,41 @@ func awaitJob(b *block) {
 	}
 }
 
-// readAdopted learns who the job's process is. Until it has said so it does
-// nothing of the job.
+// readAdopted learns first who the job's process is (until it has said so it
+// does nothing of the job), then how it ended. If the template is gone nobody
+// will say that, and the tree is ended.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 func readAdopted(b *block) {
 	n, _, errno := syscall.RawSyscall6(unix.SYS_READ, fdAdopt, uintptr(unsafe.Pointer(&b.adopted)), 8, 0, 0, 0)
-	if errno == unix.EAGAIN || errno == unix.EINTR {
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return
-	}
-	b.execRead = true
-	b.poll[pollExec].fd = -1
-	if errno != 0 || n != 8 {
-		b.execErrno = int32(unix.ESTALE) // the template is gone
-	} else {
+	case errno != 0 || n != 8:
+		if !b.execRead {
+			b.execErrno = int32(unix.ESTALE)
+		} else if b.cause == causeNone {
+			b.cause = causeLost
+		}
+		b.killing = true
+		signalTree(b, uintptr(unix.SIGKILL))
+	case !b.execRead:
+		b.execRead = true
 		b.execErrno, b.main = b.adopted[0], b.adopted[1]
+		b.launched = b.execErrno == 0
+		if b.launched {
+			return
+		}
+	default:
+		b.status, b.lingerAt = b.adopted[0], b.nowNS+b.linger
+		if rss := int64(b.adopted[1]); rss > b.maxRSS {
+			b.maxRSS = rss
+		}
 	}
-	b.launched = b.execErrno == 0
+	b.execRead, b.mainDone = true, true
+	b.poll[pollExec].fd = -1
 	closeFD(fdAdopt)
 }
 
@@ -286,11 +302,13 @@ func readOrders(b *block) {
 //go:norace
 //go:nocheckptr
 func readExec(b *block) {
-	if b.execRead || (b.poll[pollExec].revents == 0 && !b.mainDone) {
+	if b.adopt {
+		if b.poll[pollExec].revents != 0 {
+			readAdopted(b)
+		}
 		return
 	}
-	if b.adopt {
-		readAdopted(b)
+	if b.execRead || (b.poll[pollExec].revents == 0 && !b.mainDone) {
 		return
 	}
 	n, _, _ := syscall.RawSyscall6(unix.SYS_READ, uintptr(b.execPipe[0]), uintptr(unsafe.Pointer(&b.execErrno)), 4, 0, 0, 0)
@@ -311,10 +329,8 @@ func reap(b *block) {
 		pid, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&b.waited)),
 			unix.WNOHANG|unix.WALL, uintptr(unsafe.Pointer(&b.rusage)), 0, 0)
 		switch {
-		case errno == unix.ECHILD && b.adopt && !b.execRead:
-			// It is still to come, unless it is not wanted any more: it has not begun,
-			// and the kernel ends it with the namespace.
-			b.treeGone = b.killing
+		case errno == unix.ECHILD && b.adopt:
+			reapAdopted(b)
 			return
 		case errno == unix.ECHILD:
 			b.mainDone = true
@@ -335,6 +351,35 @@ func reap(b *block) {
 			b.mainDone, b.status = true, b.waited
 			b.lingerAt = b.nowNS + b.linger
 		}
+	}
+}
+
+// reapAdopted is for an init that has no child. The process that a template
+// forked is not one, nor is what that puts beside itself (CLONE_PARENT): they are
+// gone when the namespace holds nothing but the init, zombies included.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func reapAdopted(b *block) {
+	if !b.execRead {
+		// It is still to come, unless it is not wanted any more: it has not begun,
+		// and the kernel ends it with the namespace.
+		b.treeGone = b.killing
+		return
+	}
+	if !b.mainDone {
+		return
+	}
+	for {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_KILL, ^uintptr(0), uintptr(unix.SIGKILL), 0, 0, 0, 0)
+		if errno != 0 {
+			b.treeGone = true
+			return
+		}
+		b.now[0], b.now[1] = 0, 1e5
+		_, _, _ = syscall.RawSyscall6(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&b.now)), 0, 0, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), 0, unix.WNOHANG|unix.WALL, 0, 0, 0)
 	}
 }
 

@@ -9,14 +9,18 @@ import (
 // A template is a program that has loaded what an interpreter needs and forks a
 // copy of itself for each job, which costs less than starting the interpreter.
 // The job's init is made as for any other job, with its namespaces and its root.
-// The template gets the init's pidfd and the job's files, and forks twice: the
-// first child is in the init's PID namespace and joins its other ones; it forks
-// the second and ends, so that the second becomes the init's child. That one
-// waits for the init's word on the socket that both have, bounds itself as the
-// order says, announces itself, and only then begins.
+// The template gets the init's pidfd and the job's files, and forks: the child is
+// in the init's PID namespace and joins its other ones. It waits for the init's
+// word on the socket that both have, bounds itself as the order says, announces
+// itself, and only then begins.
 //
-//	supervisor ──order, files──▶ template ──fork──▶ first ──fork──▶ second = the job's process
-//	    └──fork──▶ init of the job ◀──"ready" / {error, pid}── socket ──┘
+//	supervisor ──order, files──▶ template ──fork──▶ the job's process
+//	    └──fork──▶ init of the job ◀──{error, pid}, then {status, memory}── socket
+//
+// The process is the template's child, and only a parent learns how its child
+// ended; so it is the template that tells the init. (To make it the init's child
+// takes a second fork, which copies all that is loaded another time.) The tree
+// is gone when the namespace holds nothing but the init.
 
 // forkOrder is what a template is told: one message, with the files named.
 type forkOrder struct {

@@ -1,9 +1,8 @@
 """Forks a Python for each job, with the standard library loaded.
 
 It is started with the wrapper's code as its argument. On descriptor 3 it is told
-what to fork; see template.go of the package supervisor, which also says why it
-forks twice. It runs nothing of a user's: a job's process leaves this loop, bounds
-itself, and becomes the wrapper.
+what to fork; see template.go of the package supervisor. It runs nothing of a
+user's: a job's process leaves this loop, bounds itself, and becomes the wrapper.
 """
 import array
 import ctypes
@@ -11,6 +10,7 @@ import gc
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -35,29 +35,27 @@ def check(result):
         raise OSError(ctypes.get_errno(), "")
 
 
-def say(adopt, errno, pid):
-    os.write(adopt, struct.pack("ii", errno, pid))
+def say(adopt, first, second):
+    """Tells a job's init: an error or 0 and the process; then how that ended and its memory."""
+    os.write(adopt, struct.pack("ii", first, second))
 
 
 def fork(order, files):
-    """Forks a job's process, which returns True; all others return False or end."""
+    """Forks a job's process. Returns its number, in the process itself 0."""
     check(libc.setns(files["init"], NEWPID))
-    if os.fork():
-        return False
+    pid = os.fork()
+    if pid:
+        return pid
     try:
         check(libc.setns(files["init"], order["spaces"]))
-        if os.fork():
-            os._exit(0)
         if os.read(files["adopt"], 1) != b"\0":
             os._exit(125)
-        while os.getppid() != 1:
-            os.sched_yield()
         bound(order, files)
         say(files["adopt"], 0, os.getpid())
     except OSError as e:
         say(files["adopt"], e.errno or 1, 0)
         os._exit(125)
-    return True
+    return 0
 
 
 def bound(order, files):
@@ -82,16 +80,17 @@ def bound(order, files):
     check(libc.prctl(SET_DUMPABLE, 1, 0, 0, 0))  # else /dev/stdout is not its own
 
 
-def settle(files):
-    """Gives the files their places and closes all others."""
+def settle(files, most):
+    """Gives the files their places and closes all others, up to the number given."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for name, place in (("in", 0), ("out", 1), ("err", 2), ("reply", 3)):
         os.dup2(files[name], place, inheritable=True)
-    os.closerange(4, max(files["all"]) + 1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.closerange(4, most + 1)
 
 
 def named(order, fds):
-    files = {"groups": [], "all": list(fds)}
+    files = {"groups": []}
     for name, fd in zip(order["files"], fds):
         if name == "group":
             files["groups"].append(fd)
@@ -100,35 +99,79 @@ def named(order, fds):
     return files
 
 
+def receive(orders):
+    """Returns an order with its files, named and all; None if there is none now."""
+    try:
+        data, extra, _, _ = orders.recvmsg(1 << 16, socket.CMSG_SPACE(16 * 4), socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    if not data:
+        os._exit(0)
+    fds = array.array("i")
+    for _, _, part in extra:
+        fds.frombytes(part[: len(part) - len(part) % fds.itemsize])
+    order = json.loads(data)
+    return order, named(order, fds), fds
+
+
+def reap(jobs):
+    """Tells the inits of the processes that have ended. What is no job's own process is only reaped."""
+    while True:
+        try:
+            pid, status, used = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        adopt = jobs.pop(pid, None)
+        if adopt is not None:
+            tell(adopt, status, used.ru_maxrss)
+            os.close(adopt)
+
+
+def tell(adopt, first, second):
+    try:
+        say(adopt, first, second)
+    except OSError:
+        pass  # whoever waited for it is gone
+
+
 def wait():
     """Serves orders until it is in a job's process."""
     orders = socket.socket(fileno=os.dup(3))
+    woken, wake = socket.socketpair()
+    for end in (woken, wake):
+        end.setblocking(False)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    jobs = {}  # by process, what its init hears of it on
+    events = select.poll()
+    events.register(orders, select.POLLIN)
+    events.register(woken, select.POLLIN)
     while True:
-        data, extra, _, _ = orders.recvmsg(1 << 16, socket.CMSG_SPACE(16 * 4))
-        if not data:
-            os._exit(0)
-        fds = array.array("i")
-        for _, _, part in extra:
-            fds.frombytes(part[: len(part) - len(part) % fds.itemsize])
-        order = json.loads(data)
-        files = named(order, fds)
-        files["all"].append(orders.fileno())
+        for fd, _ in events.poll():
+            if fd == woken.fileno():
+                woken.recv(4096)
+        reap(jobs)
+        if not (got := receive(orders)):
+            continue
+        order, files, fds = got
         try:
-            if fork(order, files):
-                orders.detach()
-                settle(files)
+            pid = fork(order, files)
+            if not pid:
+                most = max(*fds, *jobs.values(), orders.fileno(), woken.fileno(), wake.fileno())
+                for end in (orders, woken, wake):
+                    end.detach()
+                settle(files, most)
                 return
+            jobs[pid] = os.dup(files["adopt"])
         except OSError as e:
-            try:
-                say(files["adopt"], e.errno or 1, 0)
-            except OSError:
-                pass  # whoever waited for it is gone
+            tell(files["adopt"], e.errno or 1, 0)
         for fd in fds:
             os.close(fd)
 
 
 wrapper = compile(sys.argv[1], ".wrapper.py", "exec", dont_inherit=True)
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 gc.collect()
 gc.freeze()
 wait()
