@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -263,9 +264,10 @@ schema:
 		}
 		delete(root, "f/of/"+name)
 	}
-	found, left, err := findScripts(root)
-	if err != nil || !slices.Equal(found, []string{"f/a.sh", "f/bare.sh", "f/list.sh", "f/wrong.sh"}) || !slices.Equal(left, []string{"f/later.php"}) {
-		t.Errorf("found %v, left %v, error %v", found, left, err)
+	found, err := findFiles(root)
+	want := files{scripts: []string{"f/a.sh", "f/bare.sh", "f/list.sh", "f/wrong.sh"}, flows: []string{"f/x.flow"}, left: []string{"f/later.php"}}
+	if err != nil || !reflect.DeepEqual(found, want) {
+		t.Errorf("found %v, error %v", found, err)
 	}
 	body, err := readScript(root, "f/a.sh")
 	if err != nil {
@@ -275,12 +277,12 @@ schema:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"big":123456789012345678901234567890,"concurrency_key":"k-$args[x]","concurrent_limit":3,"content":"echo a\n",` +
+	text := `{"big":123456789012345678901234567890,"concurrency_key":"k-$args[x]","concurrent_limit":3,"content":"echo a\n",` +
 		`"description":"","hex":16,"kind":"script","language":"bash","lock":"locked\n","path":"f/a",` +
 		`"schema":{"properties":{"x":{"default":1.50,"type":"integer"}},"required":["x"],"type":"object"},` +
 		`"since":"2026-01-02","summary":"A","tag":null}`
-	if string(got) != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	if string(got) != text {
+		t.Errorf("got  %s\nwant %s", got, text)
 	}
 	if body, err = readScript(root, "f/bare.sh"); err != nil || body["content"] != "echo b\n" || body["kind"] != "script" {
 		t.Errorf("without settings: %v, error %v", body, err)

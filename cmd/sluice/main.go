@@ -29,13 +29,14 @@ const helpWidth = 80
 // cli is everything that can be said on the command line.
 type cli struct {
 	Server       serverCmd     `cmd:"" help:"Run a server with an embedded worker."`
-	Push         pushCmd       `cmd:"" help:"Save the scripts of a folder on the server."`
+	Push         pushCmd       `cmd:"" help:"Save the scripts and flows of a folder on the server."`
 	Export       exportCmd     `cmd:"" help:"Write the scripts of a workspace into a zip archive."`
 	Import       importCmd     `cmd:"" help:"Save the scripts of an exported archive."`
 	Run          runCmd        `cmd:"" help:"Run a script."`
 	Jobs         jobsCmd       `cmd:"" help:"Look at jobs, and cancel them."`
 	Limits       limitsCmd     `cmd:"" help:"Look at concurrency limits, and change them."`
 	Scripts      scriptsCmd    `cmd:"" help:"Look at scripts and their versions, and remove them."`
+	Flows        flowsCmd      `cmd:"" help:"Look at flows and their versions, and change them."`
 	Login        loginCmd      `cmd:"" help:"Sign in, and keep that in a profile."`
 	Logout       logoutCmd     `cmd:"" help:"Sign out."`
 	Profiles     profilesCmd   `cmd:"" help:"Look at profiles, and choose one."`

@@ -59,15 +59,17 @@ func withoutExt(path string) string {
 }
 
 type pushCmd struct {
-	Dir            string `arg:"" type:"existingdir" help:"Folder with scripts in Windmill's layout, such as f/demo/hello.sh beside f/demo/hello.script.yaml."`
+	Dir            string `arg:"" type:"existingdir" help:"Folder with scripts and flows in Windmill's layout, such as f/demo/hello.sh beside f/demo/hello.script.yaml, and f/demo/all.flow/flow.yaml."`
 	ApplyToWaiting bool   `help:"Give jobs that wait already the new limits, too."`
+	Message        string `short:"m" help:"Why, for the history of versions." placeholder:"TEXT"`
 	remote
 	output
 }
 
-// pushed is what became of one file.
+// pushed is what became of one script or flow.
 type pushed struct {
 	Path  string `json:"path"`
+	Flow  bool   `json:"flow,omitempty"`
 	What  string `json:"what"` // new, updated, unchanged or failed
 	Hash  string `json:"hash,omitempty"`
 	Error string `json:"error,omitempty"`
@@ -75,37 +77,46 @@ type pushed struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Run saves every script below the folder. One that fails does not stop the
-// others.
+// Run saves every script and flow below the folder, flows last, since they call
+// scripts. One that fails does not stop the others.
 func (p *pushCmd) Run(ctx context.Context, a *app) error {
 	c, err := p.connect(a)
 	if err != nil {
 		return err
 	}
 	root := os.DirFS(p.Dir)
-	found, left, err := findScripts(root)
+	found, err := findFiles(root)
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 {
-		return sluice.Invalid("DIR", "there is no script, such as hello.sh or hello.py, below %s", p.Dir)
+	if len(found.scripts)+len(found.flows) == 0 {
+		return sluice.Invalid("DIR", "there is neither a script, such as hello.sh or hello.py, nor a flow, such as all.flow/flow.yaml, below %s", p.Dir)
 	}
-	bar := a.progress("Pushing", int64(len(found)))
+	bar := a.progress("Pushing", int64(len(found.scripts)+len(found.flows)))
 	var (
-		list  = make([]pushed, 0, len(found))
+		list  = make([]pushed, 0, len(found.scripts)+len(found.flows))
 		first error
 	)
-	for i, name := range found {
-		bar.set(int64(i), "")
-		one, err := p.push(ctx, c, root, name)
-		if err != nil {
-			if ctx.Err() != nil || !aboutOne(err) {
-				bar.done()
-				return err
-			}
-			first = firstOf(first, err)
+	add := func(name string, push func(context.Context, *client.Client, fs.FS, string) (pushed, error)) error {
+		bar.set(int64(len(list)), "")
+		one, err := push(ctx, c, root, name)
+		if err != nil && (ctx.Err() != nil || !aboutOne(err)) {
+			bar.done()
+			return err
 		}
+		first = firstOf(first, err)
 		list = append(list, one)
+		return nil
+	}
+	for _, name := range found.scripts {
+		if err := add(name, p.push); err != nil {
+			return err
+		}
+	}
+	for _, dir := range found.flows {
+		if err := add(dir, p.pushFlow); err != nil {
+			return err
+		}
 	}
 	bar.done()
 	if p.JSON {
@@ -113,7 +124,7 @@ func (p *pushCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	} else {
-		a.showPushed(list, left)
+		a.showPushed(list, found.left)
 	}
 	return first
 }
@@ -133,10 +144,14 @@ func firstOf(a, b error) error {
 }
 
 func (a *app) showPushed(list []pushed, left []string) {
-	numbers := map[string]int64{}
+	numbers, kinds := map[string]int64{}, map[bool]int64{}
 	for _, one := range list {
 		numbers[one.What]++
+		kinds[one.Flow]++
 		line := fmt.Sprintf("%-9s  %s", one.What, clean(one.Path))
+		if one.Flow {
+			line += " (flow)"
+		}
 		if one.Error != "" {
 			line += ": " + clean(one.Error)
 		}
@@ -153,15 +168,33 @@ func (a *app) showPushed(list []pushed, left []string) {
 			parts = append(parts, fmt.Sprintf("%s %s", grouped(n), what))
 		}
 	}
-	fmt.Fprintf(a.out, "%s: %s.\n", count(int64(len(list)), "script"), strings.Join(parts, ", "))
+	what := count(kinds[false], "script")
+	if kinds[true] > 0 {
+		what = join(what, count(kinds[true], "flow"), kinds[false] > 0)
+	}
+	fmt.Fprintf(a.out, "%s: %s.\n", what, strings.Join(parts, ", "))
 	if len(left) > 0 {
 		fmt.Fprintf(a.err, "Left out: %s in languages that no worker runs yet, such as %s.\n", count(int64(len(left)), "file"), clean(left[0]))
 	}
 }
 
-// findScripts lists the scripts below a folder, and the files that look like
-// scripts but cannot be pushed, each in order.
-func findScripts(root fs.FS) (found, left []string, err error) {
+// join puts two counts together, or leaves out the first.
+func join(first, second string, both bool) string {
+	if !both {
+		return second
+	}
+	return first + " and " + second
+}
+
+// files are what is found below a folder, each in order.
+type files struct {
+	scripts []string // names of their code
+	flows   []string // their folders
+	left    []string // what looks like a script but cannot be pushed
+}
+
+// findFiles lists the scripts and flows below a folder.
+func findFiles(root fs.FS) (found files, err error) {
 	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		_, language := splitScript(name)
 		switch {
@@ -169,24 +202,25 @@ func findScripts(root fs.FS) (found, left []string, err error) {
 			return err
 		case d.IsDir() && name != "." && strings.HasPrefix(d.Name(), "."):
 			return fs.SkipDir
-		case d.IsDir() && (strings.HasSuffix(name, ".flow") || strings.HasSuffix(name, "__flow")):
+		case d.IsDir() && splitFlow(name) != "":
+			found.flows = append(found.flows, name)
 			return fs.SkipDir // steps of a flow are no scripts
 		case d.IsDir():
 		case language != "":
-			found = append(found, name)
+			found.scripts = append(found.scripts, name)
 		default:
 			for _, ext := range otherLanguages {
 				if strings.HasSuffix(name, ext) {
-					left = append(left, name)
+					found.left = append(found.left, name)
 				}
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, nil, sluice.Invalid("DIR", "cannot be read: %v", err)
+		return files{}, sluice.Invalid("DIR", "cannot be read: %v", err)
 	}
-	return found, left, nil
+	return found, nil
 }
 
 func (p *pushCmd) push(ctx context.Context, c *client.Client, root fs.FS, name string) (pushed, error) {
@@ -210,9 +244,7 @@ func (p *pushCmd) push(ctx context.Context, c *client.Client, root fs.FS, name s
 		what = "updated"
 		body["parent_hash"] = before.Hash
 	}
-	if p.ApplyToWaiting {
-		body["apply_limits_to_waiting"] = true
-	}
+	p.how(body)
 	data, err := json.Marshal(body)
 	if err != nil {
 		return fail(fmt.Errorf("make JSON of the settings: %w", err))
@@ -225,6 +257,70 @@ func (p *pushCmd) push(ctx context.Context, c *client.Client, root fs.FS, name s
 		what = "unchanged"
 	}
 	return pushed{Path: where, What: what, Hash: hash, Notes: notes}, nil
+}
+
+// how adds to what is pushed how it is to be saved.
+func (p *pushCmd) how(body map[string]any) {
+	if p.ApplyToWaiting {
+		body["apply_limits_to_waiting"] = true
+	}
+	if p.Message != "" {
+		body["deployment_message"] = p.Message
+	}
+}
+
+// pushFlow saves the flow in a folder, unless the server has it as it is.
+func (p *pushCmd) pushFlow(ctx context.Context, c *client.Client, root fs.FS, dir string) (pushed, error) {
+	where := splitFlow(dir)
+	one := pushed{Path: where, Flow: true, What: "failed"}
+	fail := func(err error) (pushed, error) {
+		one.Error = err.Error()
+		return one, err
+	}
+	body, err := readFlow(root, dir, where)
+	if err != nil {
+		return fail(err)
+	}
+	one.Notes = notesOnFlow(body)
+	what, err := saveFlow(ctx, c, body, p.how)
+	if err != nil {
+		return fail(err)
+	}
+	one.What = what
+	return one, nil
+}
+
+// saveFlow saves a flow unless the server has it as it is, and says which. how
+// adds how it is to be saved.
+func saveFlow(ctx context.Context, c *client.Client, body map[string]any, how func(map[string]any)) (what string, err error) {
+	where, _ := body["path"].(string)
+	shown, err := c.FlowFields(ctx, where)
+	if err != nil && sluice.CodeOf(err) != sluice.CodeNotFound {
+		return "", err
+	}
+	what = "new"
+	if err == nil {
+		what = "updated"
+		same, err := sameFlow(shown, body)
+		if err != nil {
+			return "", err
+		}
+		if same && string(shown["archived"]) != "true" {
+			what = "unchanged"
+		}
+	}
+	how(body)
+	if what == "unchanged" && body["apply_limits_to_waiting"] == nil {
+		return what, nil
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		return "", fmt.Errorf("make JSON of the flow: %w", err)
+	}
+	if what == "new" {
+		return what, c.CreateFlow(ctx, data)
+	}
+	return what, c.UpdateFlow(ctx, where, data)
 }
 
 // readScript makes the object that saves a script out of its files: the code,

@@ -11,14 +11,14 @@ import (
 )
 
 // seed saves the examples that are not there yet and returns how many. A
-// script that exists, in whatever version, stays as it is.
+// script or flow that exists, in whatever version, stays as it is.
 func seed(ctx context.Context, e *engine.Engine) (int, error) {
-	found, _, err := findScripts(examples.Files)
+	found, err := findFiles(examples.Files)
 	if err != nil {
 		return 0, err
 	}
 	saved := 0
-	for _, name := range found {
+	for _, name := range found.scripts {
 		where, _ := splitScript(name)
 		_, err := e.Script(ctx, mainWorkspace, where)
 		if err == nil {
@@ -40,5 +40,33 @@ func seed(ctx context.Context, e *engine.Engine) (int, error) {
 		}
 		saved++
 	}
+	for _, dir := range found.flows {
+		isNew, err := seedFlow(ctx, e, dir)
+		if err != nil {
+			return saved, fmt.Errorf("save the example %s: %w", dir, err)
+		}
+		if isNew {
+			saved++
+		}
+	}
 	return saved, nil
+}
+
+// seedFlow saves an example flow unless there is one at its path.
+func seedFlow(ctx context.Context, e *engine.Engine, dir string) (bool, error) {
+	where := splitFlow(dir)
+	_, err := e.Flow(ctx, mainWorkspace, where)
+	if err == nil || sluice.CodeOf(err) != sluice.CodeNotFound {
+		return false, err
+	}
+	body, err := readFlow(examples.Files, dir, where)
+	if err != nil {
+		return false, err
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		return false, err
+	}
+	_, err = e.SaveFlow(ctx, mainWorkspace, engine.NewFlow{Body: data, EditedBy: "admin"})
+	return err == nil, err
 }
