@@ -81,7 +81,8 @@ type Wait struct {
 
 // Resume is an approval.
 type Resume struct {
-	ID       int64           `json:"id"`
+	ID       int64           `json:"id"` // the same approval twice has the same
+	Refused  bool            `json:"refused,omitempty"`
 	Approver string          `json:"approver,omitempty"`
 	Value    json.RawMessage `json:"value,omitempty"`
 }
@@ -108,6 +109,7 @@ type Event struct {
 	Job     string `json:"job,omitempty"`
 	Success bool   `json:"success,omitempty"`
 	Skipped bool   `json:"skipped,omitempty"` // it ended early, and is labelled so
+	Stopped bool   `json:"stopped,omitempty"` // a scope that a stop_after_if ended: what it belongs to stops, too
 	// Of Resumed and Refused; Job is that of the step.
 	Resume *Resume `json:"resume,omitempty"`
 }
@@ -118,7 +120,7 @@ type AskKind string
 // The kinds.
 const (
 	AskInput    AskKind = "input"    // the flow's input, as this scope sees it (with iter)
-	AskResult   AskKind = "result"   // of the step Name, looked up in this scope, then outwards; null if it has none
+	AskResult   AskKind = "result"   // of the step Name of an enclosing scope, the innermost that has it; null if it has none
 	AskJob      AskKind = "job"      // the result of the job Name
 	AskStored   AskKind = "stored"   // the value stored under Name by this run
 	AskChildren AskKind = "children" // an array of the results of the newest jobs of the step Name, by N, from 0 to below N
@@ -132,9 +134,12 @@ type Ask struct {
 	N    int    // of AskChildren: how many; of AskExpr: the iteration, for which iter is set; -1: none
 	Step string // of AskExpr: the step that it belongs to
 	Part string // of AskExpr: what of the step, such as "stop_after_if" or "input_transforms.x"
-	// Job is, of AskExpr, the job whose result the expression sees as result
-	// (and as error, if that has one): "" none; "children" all of the step's.
+	// Job is, of AskExpr, the job whose result the expression sees as result:
+	// "" none.
 	Job string
+	// Prev is, of AskExpr, the step whose result it sees as previous_result:
+	// "" the flow's input.
+	Prev string
 }
 
 // Input is what Next decides on.
@@ -149,9 +154,6 @@ type Input struct {
 	// Seed makes the jitter of retries: any number that is not the same for
 	// all runs.
 	Seed uint64
-	// Previous is, in a scope that is not the whole flow, what the first step
-	// sees as previous_result; nil: the flow's input.
-	Previous *Ask
 	// Canceled: the flow was cancelled; nothing more is pushed, and the run
 	// ends with its last job.
 	Canceled bool
@@ -161,10 +163,8 @@ type Input struct {
 type Output struct {
 	// Asks, if there are any, are values that Next lacks. Nothing else of the
 	// output counts then.
-	Asks []Ask
-	// Vars are what expressions asked for see beside flow_input and results:
-	// previous_result, resume, resumes, approvers, iter, all_iters.
-	Vars  Vars
+	Asks  []Ask
+	Vars  Vars // what expressions asked for see beside what their Ask names
 	State *State
 	Push  []Child
 	Store []Stored
@@ -179,10 +179,11 @@ type Output struct {
 
 // Vars are variables of expressions.
 type Vars struct {
-	Previous  *Ask // where previous_result is found; nil: the flow's input
-	Resumes   []Resume
-	Iter      map[int]json.RawMessage // by iteration: {"index", "value"}; overlays flow_input.iter
-	ErrorStep string                  // the step that failed, for the failure module
+	Previous *Ask // where previous_result is found; nil: the flow's input
+	Resumes  []Resume
+	Iter     map[int]json.RawMessage // by iteration: {"index", "value"}; overlays flow_input.iter
+	Error    *Cause                  // of the failure module's inputs: error, with step_id
+	Result   json.RawMessage         // not nil: what stop_after_if sees as result
 }
 
 // Child is a job to push.
@@ -197,6 +198,7 @@ type Child struct {
 	Timeout  time.Duration // 0: as its runnable says
 	CacheTTL time.Duration // 0: not cached
 	Attempt  int           // failed attempts before it
+	RetryOf  string        // not "": the job whose arguments and key it takes over; Args is nil
 }
 
 // Result names a value: the result of a job, one that was stored by this run,
@@ -207,7 +209,7 @@ type Result struct {
 	Value  json.RawMessage
 }
 
-// Stored is a value to store under a name: Value, or what is known as From.
+// Stored is a value to store under a name.
 type Stored struct {
 	Name  string
 	Value json.RawMessage
@@ -217,7 +219,8 @@ type Stored struct {
 type End struct {
 	Success  bool
 	Canceled bool
-	Skipped  bool // stopped early by a step that says so
+	Stopped  bool // by a stop_after_if
+	Skipped  bool // by one that says so
 	Result   Result
 }
 

@@ -159,22 +159,13 @@ type Mock struct{ Value json.RawMessage }
 // Plain reports whether the module runs as one job without anything that the
 // flow has to look after: a loop over it needs no scope per iteration.
 func (m *Module) Plain() bool {
-	switch m.Kind {
-	case KindRaw, KindScript, KindFlow:
-	default:
-		return false
-	}
-	return m.StopIf == nil && m.SkipIf == "" && m.Retry == nil && m.Suspend == nil && m.Mock == nil &&
+	return m.Leaf() && m.StopIf == nil && m.SkipIf == "" && m.Retry == nil && m.Suspend == nil && m.Mock == nil &&
 		m.Sleep == nil && !m.ContinueOnError
 }
 
 // Leaf reports whether the module is run by one job of its own.
 func (m *Module) Leaf() bool {
-	switch m.Kind {
-	case KindRaw, KindScript, KindFlow:
-		return true
-	}
-	return false
+	return m.Kind == KindRaw || m.Kind == KindScript || m.Kind == KindFlow
 }
 
 // Loop reports whether the module runs a body several times.
