@@ -1,6 +1,8 @@
-// Package sim plays seeded worlds: a server (one engine after another) on a
-// real SQLite store, many workers, clients and an administrator, on one fake
-// clock, single-threaded. One seed gives one world, always the same.
+// Package sim plays seeded worlds: one to three servers (each one engine after
+// another) on one real store, many workers, clients and an administrator, on
+// one fake clock, single-threaded. One seed gives one world, always the same.
+// With several servers every call of a worker or a client may reach another
+// one, as behind a balancer.
 //
 // A world is a list of [Op], drawn from the seed, that happen at given
 // instants: pushes, cancels, overrides, pauses, and faults of every kind. All

@@ -55,10 +55,10 @@ func (w *World) askAbout(id string) {
 
 // askWhy asks the engine why a job waits and holds the answer against the model.
 func (w *World) askWhy(j *sluice.Job) {
-	if w.e == nil || w.rec.down || w.server.retry {
+	if !w.sound() {
 		return
 	}
-	wait, err := w.e.Wait(ctx, w.space, j.ID)
+	wait, err := w.anyone().e.Wait(ctx, w.space, j.ID)
 	if err != nil {
 		w.fail("explains itself", "job %s: %v", short(j.ID), err)
 	}

@@ -28,8 +28,9 @@ func (w *World) addWorker(r *rand.Rand) {
 			}
 		}
 	}
-	if r.IntN(3) == 0 && w.up() {
-		k.embedded, k.instance = true, w.server.instance
+	if list := w.answering(); r.IntN(3) == 0 && len(list) > 0 {
+		k.embedded, k.home = true, list[r.IntN(len(list))]
+		k.instance = k.home.instance
 	}
 	w.workers = append(w.workers, k)
 	k.start()
@@ -89,7 +90,7 @@ func (w *World) opDrain(r *rand.Rand) {
 }
 
 func (w *World) opDie(r *rand.Rand) {
-	w.killServer(time.Duration(r.IntN(60)) * 100 * time.Millisecond)
+	w.servers[r.IntN(len(w.servers))].kill(time.Duration(r.IntN(60)) * 100 * time.Millisecond)
 }
 
 func (w *World) opAway(r *rand.Rand) {
@@ -109,8 +110,10 @@ func (w *World) back() {
 	}
 	w.say("fault", "the database is back")
 	w.rec.down = false
-	if w.deaf {
-		w.deaf, w.bootedAt = false, w.boot()
+	for _, s := range w.servers {
+		if s.deaf {
+			s.deaf, s.bootedAt = false, w.boot()
+		}
 	}
 }
 
@@ -122,7 +125,9 @@ func (w *World) opStep(r *rand.Rand) {
 	w.say("fault", "the wall clock steps by %s", d)
 	w.clock.step(d)
 	w.now()
-	w.server.kicked = w.up() // the store tells of the step, and the loop looks again
+	for _, s := range w.servers {
+		s.kicked = s.e != nil // the store tells of the step, and the loop looks again
+	}
 }
 
 func (w *World) opClean(_ *rand.Rand) {
@@ -165,7 +170,9 @@ func (w *World) setUp() error {
 		w.keys = append(w.keys, w.space+"/script/"+s.path)
 	}
 	w.keys = append(w.keys, w.prefix+"shared", w.prefix+"shared", w.prefix+"shared", w.prefix+"of-x", w.prefix+"of-y")
-	w.bootServer()
+	for _, s := range w.servers {
+		s.boot()
+	}
 	for range 1 + r.IntN(4) {
 		w.addWorker(r)
 	}

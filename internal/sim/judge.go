@@ -272,9 +272,18 @@ func (w *World) judgeLoss(x *sluice.Execution) {
 	if k.gone {
 		return
 	}
-	if silent := w.boot() - max(k.heardAt, w.bootedAt); silent < lostAfter {
+	if silent := w.boot() - max(k.heardAt, w.hearingSince()); silent < lostAfter {
 		w.fail("loss of a worker", "job %s, attempt %d, is declared lost, and %s was silent for no more than %s", short(x.JobID), x.Attempt, k.name, silent)
 	}
+}
+
+// hearingSince returns since when the server that has heard longest could.
+func (w *World) hearingSince() time.Duration {
+	since := w.boot()
+	for _, s := range w.answering() {
+		since = min(since, s.bootedAt)
+	}
+	return since
 }
 
 // evidence lists the newest executions of a key.
@@ -296,12 +305,14 @@ func (w *World) evidence(key string) string {
 // free that could run something, and that nothing is overdue.
 func (w *World) judgeIdle() {
 	now := w.now()
-	for _, c := range w.server.calls {
-		able := w.model.startable(c.w.tags, now)
-		for _, name := range sorted(able) {
-			j := able[name]
-			w.fail("the next available slot", "%s asks for work for %d places with tags %v, and job %s (%s) has room and is not started",
-				c.w.name, c.places, c.w.tags, short(j.ID), w.clean(name))
+	for _, s := range w.servers {
+		for _, c := range s.calls {
+			able := w.model.startable(c.w.tags, now)
+			for _, name := range sorted(able) {
+				j := able[name]
+				w.fail("the next available slot", "%s asks %s for work for %d places with tags %v, and job %s (%s) has room and is not started",
+					c.w.name, s, c.places, c.w.tags, short(j.ID), w.clean(name))
+			}
 		}
 	}
 	for _, j := range w.rows.jobs {

@@ -87,8 +87,8 @@ func (h *Host) Play(o Options) (out *Outcome, err error) {
 			v.Text = w.clean(v.Text)
 			out.Violation = v
 		}
-		if w.unsubscribe != nil {
-			w.unsubscribe()
+		for _, s := range w.answering() {
+			s.unsubscribe()
 		}
 		h.store = w.store
 		out.Calls, out.Pushes, out.Starts, out.Launches, out.Lost = w.rec.calls, w.pushes, w.starts, w.launches, w.lost
@@ -120,6 +120,13 @@ func (h *Host) world(o Options) *World {
 		crashDown: time.Duration(o.Seed%3) * 300 * time.Millisecond,
 	}
 	w.rec = &recorder{Store: h.store, committed: w.committed}
+	servers := 1
+	if w.chance("servers", 0.4) {
+		servers += 1 + w.stream("servers").IntN(2)
+	}
+	for no := range servers {
+		w.servers = append(w.servers, &server{w: w, no: no, lookAt: -1})
+	}
 	if h.dir != "" {
 		w.reopen = h.open
 	}

@@ -16,7 +16,8 @@ type worker struct {
 	name     string
 	tags     []string
 	places   int
-	embedded bool // lives in the server's process
+	embedded bool    // lives in a server's process
+	home     *server // that server; nil: it talks to any
 	instance string
 	alive    bool
 	frozen   bool // stopped; its supervisors are not
@@ -77,8 +78,22 @@ func (k *worker) later(d time.Duration, f func()) {
 	k.world.after(d, "", run)
 }
 
-// reaches reports whether the worker and the server can talk.
-func (k *worker) reaches() bool { return k.alive && !k.frozen && !k.cut && k.world.up() }
+// reaches reports whether the worker and a server can talk.
+func (k *worker) reaches() bool { return k.alive && !k.frozen && !k.cut && k.server() != nil }
+
+// server returns whom the worker's next call reaches; nil: nobody.
+func (k *worker) server() *server {
+	if k.home == nil {
+		return k.world.anyone()
+	}
+	if k.home.e == nil {
+		return nil
+	}
+	return k.home
+}
+
+// call makes one call of the worker.
+func (k *worker) call(f func() error) error { return k.world.callAt(k.server(), f) }
 
 // inTouch reports whether it may launch and go on: the deadline of its
 // supervisors has not passed.
@@ -132,7 +147,7 @@ func (k *worker) askWith(ended *life) bool {
 	}
 	k.asking, k.askEpoch = true, k.epoch
 	k.takeNo++
-	s := &k.world.server
+	s := k.server()
 	s.calls = append(s.calls, &call{w: k, no: k.takeNo, places: free, ended: ended})
 	key := ""
 	for i, t := range k.tags {
@@ -154,8 +169,9 @@ func (k *worker) giveUp() {
 	}
 	k.asking = false
 	if k.world.chance(k.name+"/noticed", 0.5) {
-		s := &k.world.server
-		s.calls = slices.DeleteFunc(s.calls, func(c *call) bool { return c.w == k })
+		for _, s := range k.world.servers {
+			s.calls = slices.DeleteFunc(s.calls, func(c *call) bool { return c.w == k })
+		}
 	}
 }
 
@@ -270,13 +286,14 @@ func (k *worker) beat() {
 
 func (k *worker) deliver(hb sluice.Heartbeat, sent time.Duration) {
 	w := k.world
-	if !w.up() || k.cut {
+	s := k.server()
+	if s == nil || k.cut {
 		return
 	}
 	var orders []sluice.Order
-	err := w.call(func() (err error) { orders, err = w.e.Heartbeat(ctx, hb); return err })
+	err := w.callAt(s, func() (err error) { orders, err = w.e.Heartbeat(ctx, hb); return err })
 	if err != nil {
-		w.deaf = w.deaf || w.rec.down
+		s.deaf = s.deaf || w.rec.down
 		if !broken(err) {
 			w.fail("crash-safe", "heartbeat of %s: %v", k.name, err)
 		}
@@ -409,7 +426,7 @@ func (l *life) send(what string, f func() error, again func(), answered func(err
 		k.later(retry, again)
 		return
 	}
-	err := w.call(f)
+	err := k.call(f)
 	if broken(err) || w.chance(k.name+"/in", w.trouble/2) {
 		k.later(retry, again)
 		return

@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,8 +32,8 @@ type World struct {
 	store      store.Store
 	reopen     func() (store.Store, error) // nil: the store is in memory and outlives a server
 	rec        *recorder
-	e          *engine.Engine // nil: no server runs
-	server     server
+	servers    []*server
+	e          *engine.Engine // that of the server which a call under way has reached
 	scripts    []*script
 	scriptOf   map[string]*script // by job: as it stood when it was pushed
 	queueLimit map[string]*int64  // by job: as pushed
@@ -54,9 +55,6 @@ type World struct {
 	trouble     float64 // how likely a message is lost, late or sent twice
 	crashDown   time.Duration
 	incarnation int
-	bootedAt    time.Duration // when the server became ready to hear workers
-	deaf        bool          // the database is away, and a heartbeat was not heard
-	unsubscribe func()
 	begin       time.Time
 	beginBoot   time.Duration
 	lead        time.Duration // of the store's clock before the uptime
@@ -241,9 +239,15 @@ func (w *World) settle() {
 			w.fail("rows", "%v", err)
 		}
 	}
-	if w.up() && !w.rec.down && !w.server.retry {
+	if w.sound() {
 		w.judgeIdle()
 	}
+}
+
+// sound reports whether all servers that run, at least one, can do their work.
+func (w *World) sound() bool {
+	list := w.answering()
+	return len(list) > 0 && !w.rec.down && !slices.ContainsFunc(list, func(s *server) bool { return s.retry })
 }
 
 func (w *World) compare(swept bool) {
@@ -264,8 +268,10 @@ func (w *World) run(until time.Duration, done func() bool) {
 		if len(w.agenda) > 0 {
 			next = min(next, w.agenda[0].at)
 		}
-		if w.up() && w.server.lookAt >= 0 {
-			next = min(next, w.server.lookAt)
+		for _, s := range w.answering() {
+			if s.lookAt >= 0 {
+				next = min(next, s.lookAt)
+			}
 		}
 		now := w.now()
 		if t := w.model.next(now); !t.IsZero() {
@@ -294,8 +300,8 @@ func (w *World) calm() {
 	w.trouble = 0
 	w.back()
 	w.rec.crash = Crash{}
-	if !w.up() {
-		w.bootServer()
+	for _, s := range w.servers {
+		s.boot()
 	}
 	for _, k := range w.workers {
 		k.cut = false
