@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 
 	"sluice"
+	"sluice/flow"
 	"sluice/internal/store"
 	"sluice/limit"
 )
@@ -252,16 +252,42 @@ func (e *Engine) DeleteFlow(ctx context.Context, workspace, path string) error {
 
 // checkFlowValue validates the value of a flow.
 func checkFlowValue(raw json.RawMessage) (flowLimits, error) {
-	var v struct {
-		Modules *[]json.RawMessage `json:"modules"`
-		N       json.RawMessage    `json:"concurrent_limit"`
-		Window  json.RawMessage    `json:"concurrency_time_window_s"`
-		Key     json.RawMessage    `json:"concurrency_key"`
-		Mode    json.RawMessage    `json:"concurrency_window_from"`
+	v, err := flow.Parse(raw)
+	if err != nil {
+		return flowLimits{}, flowError(err)
 	}
-	if s := strings.TrimSpace(string(raw)); !strings.HasPrefix(s, "{") || json.Unmarshal(raw, &v) != nil || v.Modules == nil {
-		return flowLimits{}, sluice.Invalid("value", "must be an object with a list of modules")
+	l := flowLimits{flow: v.Limits.Limit, steps: map[string]limit.Limit{}}
+	l.add(v.Modules)
+	for _, m := range []*flow.Module{v.Failure, v.Preprocessor} {
+		if m != nil {
+			l.add([]*flow.Module{m})
+		}
 	}
-	s, err := limit.Fields{N: v.N, Window: v.Window, Key: v.Key, Mode: v.Mode}.Validate()
-	return flowLimits{flow: s.Limit}, fieldError(err)
+	return l, nil
+}
+
+// add notes the limits of inline steps, however deep.
+func (l *flowLimits) add(modules []*flow.Module) {
+	for _, m := range modules {
+		if m.Raw != nil && m.Raw.Limits.Limit != nil {
+			l.steps[m.ID] = *m.Raw.Limits.Limit
+		}
+		l.add(m.Body)
+		l.add(m.Default)
+		for _, b := range m.Branches {
+			l.add(b.Modules)
+		}
+	}
+}
+
+// flowError turns the error of a flow's value into the product's.
+func flowError(err error) error {
+	var fe *flow.Error
+	if !errors.As(err, &fe) {
+		return err
+	}
+	if fe.Module != "" {
+		return sluice.Invalid(fe.Field, "step %s: %s", fe.Module, fe.Message)
+	}
+	return sluice.Invalid(fe.Field, "%s", fe.Message)
 }

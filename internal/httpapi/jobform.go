@@ -57,6 +57,11 @@ type jobJSON struct {
 	Result         anyJSON      `json:"result,omitempty" doc:"Of a CompletedJob; of a failed one {\"error\": {…}}"`
 	Logs           *string      `json:"logs,omitempty"`
 	Wait           *sluice.Wait `json:"wait,omitempty" doc:"Ours: why a waiting job does not run"`
+	FlowStepID     string       `json:"flow_step_id,omitempty" doc:"Of a step of a flow: the id of its module"`
+	FlowStepN      *int         `json:"flow_step_n,omitempty" doc:"Ours: the iteration or branch of that module, from 0"`
+	RawFlow        anyJSON      `json:"raw_flow,omitempty" doc:"Of a flow: its value; of a part of one the modules of that part"`
+
+	FlowStatus *flowStatusJSON `json:"flow_status,omitempty" doc:"Of a flow: how far it is"`
 }
 
 // jobForm is a job as lists and event streams show it.
@@ -68,7 +73,10 @@ func jobForm(j *sluice.Job) jobJSON {
 		JobKind: j.Kind, ScriptPath: j.Path, ScriptHash: j.Hash, Language: j.Language,
 		PermissionedAs: "u/" + j.CreatedBy, Email: j.Email, VisibleToOwner: true,
 		Tag: j.Tag, Priority: j.Priority, Worker: j.Worker,
-		Labels: j.Labels, Progress: j.Progress,
+		Labels: j.Labels, Progress: j.Progress, IsFlowStep: j.Step != "", FlowStepID: j.Step,
+	}
+	if j.Step != "" && j.StepN >= 0 {
+		f.FlowStepN = &j.StepN
 	}
 	if j.Phase != sluice.PhaseNone {
 		made := j.Phase == sluice.PhasePreprocessed

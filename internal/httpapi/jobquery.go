@@ -83,7 +83,7 @@ func (q *JobQuery) contains(s *engine.Search) error {
 // is what a negated list asks for.
 func (q *JobQuery) nobody() bool {
 	lists := func(s string) bool { return s != "" && !strings.HasPrefix(s, "!") }
-	return lists(q.SchedulePath) || lists(q.TriggerKind) || q.Suspended || q.IsFlowStep || q.IsSkipped
+	return lists(q.SchedulePath) || lists(q.TriggerKind) || q.Suspended || q.IsSkipped
 }
 
 // filtered reports whether the query selects by more than the state of jobs.
@@ -95,7 +95,7 @@ func (q *JobQuery) filtered() bool {
 	f := &s.JobFilter
 	return f.PathExact != "" || f.PathStart != "" || f.Hash != "" || f.Tag != "" || f.CreatedBy != "" || f.NoParent || f.HasParent ||
 		f.ParentJob != "" || f.Worker != "" || f.Label != "" || f.Kinds != nil || f.Outcomes != nil || len(f.Among) > 0 ||
-		s.Args != nil || s.Result != nil || anyInstant(f) || q.SchedulePath != "" || q.TriggerKind != ""
+		f.Steps || f.NoSteps || s.Args != nil || s.Result != nil || anyInstant(f) || q.SchedulePath != "" || q.TriggerKind != ""
 }
 
 func anyInstant(f *store.JobFilter) bool {

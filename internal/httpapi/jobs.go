@@ -103,7 +103,8 @@ func (a *API) getJob(ctx context.Context, in *getJobIn) (jobJSON, error) {
 			return jobJSON{}, err
 		}
 	}
-	return fullForm(v, !in.NoLogs, !in.NoCode), nil
+	f := fullForm(v, !in.NoLogs, !in.NoCode)
+	return f, a.addFlowStatus(ctx, &f, v.Job, !in.NoCode)
 }
 
 // hideHolders obscures the holders in a wait that the caller may not see.
@@ -162,7 +163,8 @@ func (a *API) getCompleted(ctx context.Context, in *JobRef) (jobJSON, error) {
 	if err != nil {
 		return jobJSON{}, err
 	}
-	return fullForm(v, true, true), nil
+	f := fullForm(v, true, true)
+	return f, a.addFlowStatus(ctx, &f, v.Job, true)
 }
 
 func (a *API) getResult(ctx context.Context, in *JobRef) (anyJSON, error) {

@@ -59,6 +59,7 @@ type JobQuery struct {
 	Running                optional[bool] `query:"running"`
 	Success                optional[bool] `query:"success"`
 	HasNullParent          optional[bool] `query:"has_null_parent"`
+	IsFlowStep             optional[bool] `query:"is_flow_step"`
 	ScheduledForBeforeNow  bool           `query:"scheduled_for_before_now"`
 	CreatedBefore          time.Time      `query:"created_before"`
 	CreatedAfter           time.Time      `query:"created_after"`
@@ -75,7 +76,6 @@ type JobQuery struct {
 	SchedulePath  string `query:"schedule_path"`
 	TriggerKind   string `query:"trigger_kind"`
 	Suspended     bool   `query:"suspended"`
-	IsFlowStep    bool   `query:"is_flow_step"`
 	IsSkipped     bool   `query:"is_skipped"`
 	IsNotSchedule bool   `query:"is_not_schedule" doc:"No job comes from a schedule yet"`
 }
@@ -90,6 +90,7 @@ func (q *JobQuery) selected(workspace string) (f engine.Search, none bool, err e
 	}
 	f.JobFilter = store.JobFilter{
 		Workspace: workspace, NoParent: q.HasNullParent.Set && q.HasNullParent.Value, HasParent: q.HasNullParent.Set && !q.HasNullParent.Value,
+		Steps: q.IsFlowStep.Set && q.IsFlowStep.Value, NoSteps: q.IsFlowStep.Set && !q.IsFlowStep.Value,
 		CreatedAfter: latest(q.CreatedAfter, q.CreatedAfterQueue, q.CreatedOrStartedAfter), CreatedBefore: earliest(q.CreatedBefore, q.CreatedBeforeQueue, q.CreatedOrStartedBefore),
 		StartedAfter: q.StartedAfter, StartedBefore: q.StartedBefore,
 		CompletedAfter: q.CompletedAfter, CompletedBefore: q.CompletedBefore,
@@ -143,6 +144,11 @@ func (q *JobQuery) states() []sluice.State {
 	return states
 }
 
+// jobKinds are all kinds of jobs.
+var jobKinds = []sluice.Kind{
+	sluice.KindScript, sluice.KindPreview, sluice.KindDependencies, sluice.KindFlow, sluice.KindFlowPreview, sluice.KindFlowScript,
+}
+
 // kindsOf reads job_kinds: nil means all, an empty list none that we have.
 func kindsOf(s string) []sluice.Kind {
 	if s == "" {
@@ -151,7 +157,7 @@ func kindsOf(s string) []sluice.Kind {
 	names, negated := strings.CutPrefix(s, "!")
 	asked := splitList(names)
 	out := []sluice.Kind{}
-	for _, k := range []sluice.Kind{sluice.KindScript, sluice.KindPreview, sluice.KindDependencies} {
+	for _, k := range jobKinds {
 		if slices.Contains(asked, string(k)) != negated {
 			out = append(out, k)
 		}

@@ -36,7 +36,7 @@ type updateJSON struct {
 	StreamOffset *int64   `json:"stream_offset,omitempty" doc:"UTF-16 code units"`
 	MemPeak      int64    `json:"mem_peak"`
 	Progress     *int     `json:"progress,omitempty" doc:"Percent"`
-	FlowStatus   *anyJSON `json:"flow_status"`
+	FlowStatus   *anyJSON `json:"flow_status" doc:"Of a flow: how far it is; else null"`
 	Job          *jobJSON `json:"job,omitempty" doc:"Of the last event: the completed job, without its log"`
 }
 
@@ -64,7 +64,9 @@ func (a *API) getUpdate(ctx context.Context, in *updateIn) (updateJSON, error) {
 	if err != nil {
 		return updateJSON{}, err
 	}
-	return updateForm(u), nil
+	f := updateForm(u)
+	f.FlowStatus, err = a.flowStatusOf(ctx, u.Job)
+	return f, err
 }
 
 func (a *API) followUpdates(ctx context.Context, in *updateIn) (func(huma.Context), error) {
@@ -97,8 +99,11 @@ func (a *API) followUpdates(ctx context.Context, in *updateIn) (func(huma.Contex
 func (a *API) nextUpdate(ctx context.Context, in *updateIn, u *engine.Update) (out any, last bool, err error) {
 	f := updateForm(u)
 	f.Type = "update"
+	if f.FlowStatus, err = a.flowStatusOf(ctx, u.Job); err != nil {
+		return nil, true, err
+	}
 	if !f.Completed {
-		if f.NewLogs == nil && f.NewStream == nil && in.Running == f.Running {
+		if f.NewLogs == nil && f.NewStream == nil && in.Running == f.Running && f.FlowStatus == nil {
 			return map[string]string{"type": "ping"}, false, nil
 		}
 		in.Running = f.Running
@@ -114,7 +119,7 @@ func (a *API) nextUpdate(ctx context.Context, in *updateIn, u *engine.Update) (o
 	}
 	full := fullForm(v, false, false)
 	f.Job = &full
-	return f, true, nil
+	return f, true, a.addFlowStatus(ctx, f.Job, v.Job, false)
 }
 
 // data writes an event without a name.
