@@ -18,11 +18,13 @@ import (
 	"time"
 
 	"sluice/client"
+	"sluice/internal/expr"
 	"sluice/internal/worker/pgjob"
 	"sluice/internal/worker/supervisor"
 )
 
 func TestMain(m *testing.M) {
+	expr.Main()
 	pgjob.Main()
 	supervisor.Main() // a server inside a test executes this program to probe what isolates jobs
 	status := m.Run()

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"sluice"
+	"sluice/internal/expr"
 	"sluice/internal/worker/pgjob"
 	"sluice/internal/worker/supervisor"
 )
@@ -66,6 +67,7 @@ type app struct {
 }
 
 func main() {
+	expr.Main()
 	pgjob.Main()
 	supervisor.Main() // first: a job's supervisor is this program again
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
