@@ -98,8 +98,10 @@ func (m *machine) event() error {
 	}
 	switch e.Kind {
 	case Started:
-		m.st.Modules = make([]ModuleState, len(m.mods))
-		return m.begin(0)
+		if m.st.Modules == nil {
+			m.st.Modules = make([]ModuleState, len(m.mods))
+		}
+		return m.begin(m.st.Step)
 	case Ended:
 		return m.ended(e)
 	case Timer:

@@ -6,7 +6,8 @@ import (
 )
 
 // State is what is kept of a run of one scope. The zero value, with Scope set,
-// is that of a run that has not begun. It is kept as JSON; its size depends on
+// is that of a run that has not begun; with Step and Modules set too, that of one
+// that begins with a later step, where the results of those before it are. It is kept as JSON; its size depends on
 // the number of modules and attempts, not on that of iterations.
 type State struct {
 	Scope   string        `json:"scope,omitempty"`

@@ -23,20 +23,21 @@ const (
 
 // takeCall is a worker's request while it waits for an answer.
 type takeCall struct {
-	req  sluice.TakeRequest
-	tags string // its tags, sorted and joined
-	seen time.Time
-	got  []sluice.Assignment
-	late []time.Duration // lateness of each start
-	done chan struct{}
-	over bool // the caller has gone: answer at once
-	err  error
+	req   sluice.TakeRequest
+	tags  string // its tags, sorted and joined
+	seen  time.Time
+	got   []sluice.Assignment
+	late  []time.Duration // lateness of each start
+	flows int             // that were started; the engine's own calls alone
+	done  chan struct{}
+	over  bool // the caller has gone: answer at once
+	err   error
 
 	reports []sluice.Report // to record first; the call is answered at once, with work or without
 	errs    []error         // one for each, once they are recorded
 }
 
-func (c *takeCall) free() int { return c.req.Places - len(c.got) }
+func (c *takeCall) free() int { return c.req.Places - len(c.got) - c.flows }
 
 // admit hands jobs to calls, which all serve the same tags, until their places
 // are filled or no line that they may take from has room.
@@ -259,7 +260,8 @@ func (u *unit) candidate(l *line, tags []string) (*line, error) {
 	return best, nil
 }
 
-// start hands the first job of a line to a worker.
+// start hands the first job of a line to a worker, or to the engine itself if
+// it is a flow.
 func (u *unit) start(l *line, j *sluice.Job, p program, c *takeCall) error {
 	due := j.ScheduledFor
 	x := &sluice.Execution{Worker: c.req.Worker, TakeNo: c.req.TakeNo}
@@ -268,10 +270,14 @@ func (u *unit) start(l *line, j *sluice.Job, p program, c *takeCall) error {
 		return err
 	}
 	c.late = append(c.late, u.e.lateness(u.now, l.Line, due, c.seen))
+	if j.Kind.IsFlow() {
+		c.flows++
+		return u.startFlow(j)
+	}
 	a := sluice.Assignment{
 		Execution: x.ID, JobID: j.ID, Attempt: x.Attempt, Workspace: j.Workspace, Kind: j.Kind, Path: j.Path,
 		Hash: j.Hash, Language: j.Language, Content: p.content, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
-		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, FlowStep: j.Step,
+		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, FlowStep: j.Step, FlowPath: p.flowPath,
 		Scheduled: j.ScheduledFor, Timeout: j.Timeout,
 		Prompt: prompt, Lock: p.lock, Dedicated: p.dedicated, Entry: entry(j),
 	}
@@ -314,11 +320,25 @@ type program struct {
 	content   string
 	lock      *string
 	dedicated bool
+	flowPath  string // of the flow of which it is a step
 }
 
 // program returns what a job runs.
-func (u *unit) program(j *sluice.Job) (program, error) {
-	if j.Hash == "" {
+func (u *unit) program(j *sluice.Job) (p program, err error) {
+	var outer *sluice.Job
+	if j.Step != "" {
+		if outer, err = u.tx.Job(j.ParentJob); err != nil {
+			return p, err
+		}
+		defer func() { p.flowPath = outer.Path }()
+	}
+	switch {
+	case j.Kind.IsFlow():
+		_, err := u.e.flowOf(u.tx, j)
+		return p, err
+	case j.Kind == sluice.KindFlowScript:
+		return u.stepProgram(j, outer)
+	case j.Hash == "":
 		return program{content: j.Content}, nil
 	}
 	c, err := u.e.compiledByHash(u.tx, j.Workspace, j.Hash)
@@ -332,10 +352,13 @@ func (u *unit) program(j *sluice.Job) (program, error) {
 	return program{content: c.body.Content, lock: lock, dedicated: isTrue(c.body.Dedicated)}, err
 }
 
-// failMissing ends a job whose script is gone, so that it holds up nobody.
+// failMissing ends a job whose script or flow is gone, so that it holds up nobody.
 func (u *unit) failMissing(l *line, j *sluice.Job) error {
 	if err := u.leave(l, j); err != nil {
 		return err
+	}
+	if j.Kind.IsFlow() {
+		return u.end(j, sluice.OutcomeFailure, errorResult("FlowNotFound", flowIsGone(j), nil))
 	}
 	return u.end(j, sluice.OutcomeFailure, errorResult("ScriptNotFound", fmt.Sprintf(
 		"Version %s of the script %s is gone. Push it again and run the job anew.", j.Hash, j.Path), nil))

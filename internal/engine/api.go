@@ -9,8 +9,8 @@ import (
 	"sluice/limit"
 )
 
-// NewJob asks for one run. Exactly one of Path, Hash, Preview and Dependencies
-// names what to run.
+// NewJob asks for one run. Exactly one of Path, Hash, Preview, Dependencies,
+// FlowPath or FlowVersion, and FlowPreview names what to run.
 type NewJob struct {
 	ID        string // UUID given by the client; "" draws one. A second push with a known ID changes nothing and returns it
 	Workspace string
@@ -19,6 +19,9 @@ type NewJob struct {
 	Preview   *Preview
 	// Dependencies asks what code that is not saved depends on; it is not run.
 	Dependencies *Dependencies
+	FlowPath     string          // newest version of the flow at a path
+	FlowVersion  int64           // one version of a flow; with FlowPath, it must be one of that path
+	FlowPreview  *FlowPreview    // a flow that is not saved
 	Args         json.RawMessage // a JSON object; empty: {}
 	// Event returns what called: the arguments of the script's preprocessor, a
 	// JSON object, of which it makes those of main. It is asked only if the
@@ -49,6 +52,13 @@ type Preview struct {
 	Path     string
 	Limits   limit.Fields
 	OnLimit  string
+}
+
+// FlowPreview is a flow that is run without being saved. Its limits, and those
+// of its steps, count if it has a path or names keys.
+type FlowPreview struct {
+	Value json.RawMessage
+	Path  string
 }
 
 // Dependencies is code of which is asked what it depends on.

@@ -63,15 +63,21 @@ func (u *unit) cancel(workspace, id, by, reason string, force bool) (CancelResul
 		r.Already = true
 		return r, nil
 	}
+	if by == "" {
+		by = "somebody"
+	}
+	return u.cancelJob(j, by, reason, force)
+}
+
+// cancelJob cancels a job that is not completed.
+func (u *unit) cancelJob(j *sluice.Job, by, reason string, force bool) (CancelResult, error) {
+	r := CancelResult{ID: j.ID}
 	_, l, err := u.openJob(j)
 	if err != nil {
 		return r, err
 	}
-	if j, err = u.tx.Job(id); err != nil { // as it is now that its group is locked
+	if j, err = u.tx.Job(j.ID); err != nil { // as it is now that its group is locked
 		return r, err
-	}
-	if by == "" {
-		by = "somebody"
 	}
 	j.CanceledBy, j.CanceledReason = by, reason
 	switch {
@@ -84,6 +90,10 @@ func (u *unit) cancel(workspace, id, by, reason string, force bool) (CancelResul
 		}
 		r.Ended = true
 		return r, u.end(j, sluice.OutcomeCanceled, canceledResult(j))
+	}
+	if j.Kind.IsFlow() {
+		r.Ordered, r.Ended = true, force
+		return r, u.cancelFlow(j, force)
 	}
 	if err := u.kill(j); err != nil {
 		return r, err

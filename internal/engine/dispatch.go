@@ -55,6 +55,23 @@ func (d *dispatcher) signal(tags []string) {
 	d.wake()
 }
 
+// idle reports whether no line is known to be ready for a list of tags, joined,
+// and returns the number of signals so far.
+func (d *dispatcher) idle(tags string) (bool, int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.empty[tags], d.gen
+}
+
+// rest notes that no line was ready for tags, unless there was a signal since.
+func (d *dispatcher) rest(tags string, gen int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gen == gen {
+		d.empty[tags] = true
+	}
+}
+
 // Take returns up to req.Places assignments, waiting up to req.Wait for the
 // first. Assignments are the caller's even if ctx has ended meanwhile. After an
 // error the request counts as answered, with nothing; ask again after a while.
@@ -251,6 +268,8 @@ func (e *Engine) TakeNow(ctx context.Context, req sluice.TakeRequest) ([]sluice.
 func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, error) {
 	var next time.Duration
 	var u *unit
+	idle, gen := e.dispatch.idle(sluice.LineFlow)
+	flows := &takeCall{req: sluice.TakeRequest{Tags: []string{sluice.LineFlow}, Places: maxFlowStarts}}
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		u = e.unit(tx)
 		u.now = tx.Now()
@@ -274,6 +293,13 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 		if err != nil {
 			return err
 		}
+		flows.late, flows.flows, flows.seen = nil, 0, u.now
+		if !idle || u.flowReady { // first: what they push may be taken at once
+			if err := u.admit([]*takeCall{flows}); err != nil {
+				return err
+			}
+			more = more || flows.free() == 0
+		}
 		for rest := calls; len(rest) > 0; {
 			same, others := split(rest)
 			if err := u.admit(same); err != nil {
@@ -289,6 +315,10 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 		u.keepLocks()
 		for _, c := range calls {
 			e.known.Store(c.req.Worker, true)
+		}
+		e.noteStarts(flows.late)
+		if flows.flows == 0 {
+			e.dispatch.rest(sluice.LineFlow, gen)
 		}
 	}
 	return next, err

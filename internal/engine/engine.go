@@ -19,6 +19,9 @@ const (
 	DefaultStopAfter = 60 * time.Second
 	DefaultKillGrace = 5 * time.Second
 	DefaultRetention = 30 * 24 * time.Hour
+	// DefaultMaxFlowSteps and DefaultMaxFlowDepth bound one run of a flow.
+	DefaultMaxFlowSteps = 100_000
+	DefaultMaxFlowDepth = 50
 	// lostMargin is what must lie between a worker's own stop and the moment
 	// when the server gives it up, beside the grace of a kill.
 	lostMargin = 5 * time.Second
@@ -35,6 +38,9 @@ type Options struct {
 	Retention      time.Duration        // of completed jobs and their logs; 30 days; <0: for ever
 	AuditRetention time.Duration        // of the audit log; 365 days; <0: for ever
 	CleanEvery     time.Duration        // how often retention is looked after; 5 min
+	MaxFlowSteps   int64                // jobs that one run of a flow may push, however deep; 100,000
+	MaxFlowDepth   int                  // how deep flows, loops and branches may be nested; 50
+	Evaluator      Evaluator            // of JavaScript in flows; nil: such expressions fail
 	Margin         time.Duration        // least distance of LostAfter from StopAfter + KillGrace; 5 s
 	Uptime         func() time.Duration // a clock that only ascends, with the seconds' pace; the process's own
 	Logger         *slog.Logger
@@ -51,6 +57,8 @@ type Engine struct {
 	progress *progressBook
 	hub      *hub
 	scripts  scriptCache
+	flows    flowCache
+	flowKick chan struct{} // a flow is due
 	people   identities
 	hashes   chan struct{} // passwords that are being hashed
 	reapMu   sync.Mutex
@@ -81,6 +89,12 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 	setDefault(&o.Retention, DefaultRetention)
 	setDefault(&o.AuditRetention, DefaultAuditRetention)
 	setDefault(&o.CleanEvery, 5*time.Minute)
+	if o.MaxFlowSteps == 0 {
+		o.MaxFlowSteps = DefaultMaxFlowSteps
+	}
+	if o.MaxFlowDepth == 0 {
+		o.MaxFlowDepth = DefaultMaxFlowDepth
+	}
 	setDefault(&o.Margin, lostMargin)
 	if least := o.StopAfter + o.KillGrace + max(o.Margin, minMargin); o.LostAfter < least {
 		return nil, sluice.Invalid("lost_after", "must be at least %s: stop_after %s + kill grace %s + %s", least, o.StopAfter, o.KillGrace, o.Margin)
@@ -94,7 +108,7 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		store: audited{s}, hashes: make(chan struct{}, hashesAtOnce), o: o, log: o.Logger, dispatch: newDispatcher(), hub: newHub(), progress: newProgressBook(), stopped: make(chan struct{}),
-		due: map[int64]time.Time{},
+		due: map[int64]time.Time{}, flowKick: make(chan struct{}, 1),
 	}
 	now, err := e.Now(ctx)
 	if err != nil {
@@ -107,6 +121,12 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 		}
 		for _, w := range sig.Workers {
 			e.quiet.Delete(w)
+		}
+		if sig.Flows {
+			select {
+			case e.flowKick <- struct{}{}:
+			default:
+			}
 		}
 		if sig.Rev > 0 || len(sig.Workers) > 0 {
 			e.hub.signal(sig)
@@ -126,6 +146,7 @@ func setDefault(d *time.Duration, v time.Duration) {
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { e.runDispatcher(ctx) })
+	wg.Go(func() { e.runFlows(ctx) })
 	wg.Go(func() { e.runHub(ctx) })
 	wg.Go(func() { e.runProgress(ctx) })
 	wg.Go(func() { e.every(ctx, "declare silent workers lost", e.Reap) })
@@ -277,9 +298,15 @@ func (e *Engine) Metrics(ctx context.Context) (*Metrics, error) {
 		if m.Lines, err = r.LineCounts(); err != nil {
 			return err
 		}
+		for i := range m.Lines {
+			if m.Lines[i].Tag == sluice.LineFlow { // which is nobody's to know
+				m.Lines[i].Tag = sluice.TagFlow
+			}
+		}
 		if m.Counts, err = r.JobCounts(""); err != nil {
 			return err
 		}
+		m.ServedTags = append(m.ServedTags, sluice.TagFlow) // by the engine itself
 		workers, err := r.Workers(r.Now().Add(-e.o.StopAfter))
 		for _, w := range workers {
 			if w.Gone {

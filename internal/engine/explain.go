@@ -37,7 +37,7 @@ func (e *Engine) explain(r store.Reader, j *sluice.Job) (*sluice.Wait, error) {
 	w := &sluice.Wait{Tag: j.Tag, ScheduledAt: j.ScheduledFor}
 	if j.State == sluice.StateRunning && j.Phase == sluice.PhasePreprocess { // it runs, but not what it is for
 		w.Reason = sluice.ReasonPreprocessing
-		w.Message = inWords(w, now)
+		w.Message = inWords(w, now, j.Kind.IsFlow())
 		return w, nil
 	}
 	if !j.Waiting() {
@@ -87,7 +87,7 @@ func (e *Engine) explain(r store.Reader, j *sluice.Job) (*sluice.Wait, error) {
 		reasons = append(reasons, sluice.ReasonWorkersBusy)
 	}
 	w.Reason, w.Also = reasons[0], reasons[1:]
-	w.Message = inWords(w, now)
+	w.Message = inWords(w, now, j.Kind.IsFlow())
 	return w, nil
 }
 
@@ -289,8 +289,8 @@ func spoken(d time.Duration) string {
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
-// inWords says a wait in one sentence.
-func inWords(w *sluice.Wait, now time.Time) string {
+// inWords says a wait in one sentence. A flow needs no worker.
+func inWords(w *sluice.Wait, now time.Time, needsNone bool) string {
 	in := func(t *time.Time) string {
 		if t == nil {
 			return "when a slot frees"
@@ -319,6 +319,9 @@ func inWords(w *sluice.Wait, now time.Time) string {
 	case sluice.ReasonNoWorker:
 		return fmt.Sprintf("No living worker serves the tag %q. Start one that does, or give the job another tag.", w.Tag)
 	case sluice.ReasonWorkersBusy:
+		if needsNone {
+			return "It needs no worker, and starts as soon as the server comes to it."
+		}
 		return fmt.Sprintf("Every place that serves the tag %q is taken.", w.Tag)
 	}
 	return ""

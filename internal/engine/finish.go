@@ -210,10 +210,15 @@ func (u *unit) end(j *sluice.Job, o sluice.Outcome, result json.RawMessage) erro
 	if err := u.tx.SaveJob(j); err != nil {
 		return err
 	}
-	if len(result) == 0 {
+	if len(result) > 0 {
+		if err := u.tx.SaveResult(j.Seq, result); err != nil {
+			return err
+		}
+	}
+	if j.Step == "" {
 		return nil
 	}
-	return u.tx.SaveResult(j.Seq, result)
+	return u.stepEnded(j)
 }
 
 // expire fails a job that waited longer than it was allowed to.

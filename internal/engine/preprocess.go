@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/flow"
 	"sluice/internal/store"
+	"sluice/limit"
 )
 
 // A job of a script with a preprocessor, pushed by a call that asks for it,
@@ -26,9 +28,15 @@ import (
 // languages have no such thing, whatever a push says: their code would run as
 // a whole, and without its limit.
 func hasPreprocessor(c *compiled) bool {
-	switch c.row.Language {
+	return callsPreprocessor(c.row.Language) && isTrue(c.body.Preprocessor)
+}
+
+// callsPreprocessor reports whether scripts of a language are called by the name
+// of a function.
+func callsPreprocessor(language string) bool {
+	switch language {
 	case "python3", "bun", "deno", "nativets":
-		return isTrue(c.body.Preprocessor)
+		return true
 	}
 	return false
 }
@@ -49,7 +57,7 @@ func preprocess(c *compiled, j *sluice.Job, n *NewJob) error {
 
 // entry returns the function that a job is to call next.
 func entry(j *sluice.Job) string {
-	if j.Phase == sluice.PhasePreprocess {
+	if j.Phase == sluice.PhasePreprocess || j.Step == flow.PreprocessorStep && callsPreprocessor(j.Language) {
 		return sluice.EntryPreprocessor
 	}
 	return sluice.EntryMain
@@ -69,15 +77,24 @@ func (u *unit) prepared(j *sluice.Job, result json.RawMessage) error {
 	fail := func(name, message string) error {
 		return u.end(j, sluice.OutcomeFailure, errorResult(name, message, nil))
 	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(result, &object); err != nil || object == nil {
-		return fail("InvalidPreprocessorResult", "The preprocessor must return an object with one field per argument of main.")
-	}
 	c, err := u.e.compiledByHash(u.tx, j.Workspace, j.Hash)
 	if errors.Is(err, store.ErrNotFound) {
 		return fail("ScriptNotFound", "The version "+j.Hash+" of the script "+j.Path+" is gone.")
 	} else if err != nil {
 		return err
+	}
+	return u.madeArgs(j, result, c.limits)
+}
+
+// madeArgs makes a result the arguments of a job, under the limit as pushed, or
+// as given to those that wait, and the key of its runnable.
+func (u *unit) madeArgs(j *sluice.Job, result json.RawMessage, settings limit.Settings) error {
+	fail := func(name, message string) error {
+		return u.end(j, sluice.OutcomeFailure, errorResult(name, message, nil))
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(result, &object); err != nil || object == nil {
+		return fail("InvalidPreprocessorResult", "The preprocessor must return an object with one field per argument of main.")
 	}
 	most := int64(-1)
 	if j.QueueLimit != nil {
@@ -85,8 +102,7 @@ func (u *unit) prepared(j *sluice.Job, result json.RawMessage) error {
 	}
 	j.Args, j.Phase, j.QueueLimit = result, sluice.PhasePreprocessed, nil
 	if j.Limit != nil {
-		settings := c.limits
-		settings.Limit = j.Limit // as pushed, or as given to those that wait
+		settings.Limit = j.Limit
 		if err := resolveKey(j, settings); err != nil {
 			return fail("InvalidConcurrencyKey", err.Error())
 		}
@@ -106,6 +122,11 @@ func (u *unit) takePlace(j *sluice.Job, most int64) error {
 			return err
 		}
 		g = gs[0]
+		if j.Step != "" {
+			if why, err := u.heldAround(g, j); err != nil || why != nil {
+				return errors.Join(err, u.end(j, sluice.OutcomeFailure, why))
+			}
+		}
 		if err := g.admitWaiting(j, most); err != nil {
 			return u.end(j, sluice.OutcomeFailure, errorResult("TooManyWaiting", err.Error(), nil))
 		}

@@ -74,14 +74,16 @@ func checkNew(n *NewJob) (string, error) {
 		id = v.String()
 	}
 	named := 0
-	for _, set := range []bool{n.Path != "", n.Hash != "", n.Preview != nil, n.Dependencies != nil} {
+	for _, set := range []bool{
+		n.Path != "", n.Hash != "", n.Preview != nil, n.Dependencies != nil, n.FlowPath != "" || n.FlowVersion != 0, n.FlowPreview != nil,
+	} {
 		if set {
 			named++
 		}
 	}
 	switch {
 	case named != 1:
-		return "", sluice.Invalid("path", "name what to run by exactly one of path, hash and preview")
+		return "", sluice.Invalid("path", "name what to run by exactly one of path, hash and preview, or as a flow")
 	case n.Priority != nil && (*n.Priority < sluice.MinPriority || *n.Priority > sluice.MaxPriority):
 		return "", sluice.Invalid("priority", "must be %d to %d", sluice.MinPriority, sluice.MaxPriority)
 	case n.ScheduledIn < 0 || n.ScheduledIn > maxAhead:
@@ -109,6 +111,7 @@ func checkNew(n *NewJob) (string, error) {
 
 // push is a job on its way into the store.
 type push struct {
+	failed  json.RawMessage // why it cannot even wait; a step of a flow alone
 	job     *sluice.Job
 	group   *group
 	cap     int64         // jobs that may wait in its group; <0: as many as the group allows
@@ -217,6 +220,10 @@ func (e *Engine) build(tx store.Tx, n *NewJob, id string, paths map[string]*comp
 		settings, err = e.buildPreview(tx, j, n)
 	case n.Dependencies != nil:
 		err = buildDependencies(tx, j, n.Dependencies)
+	case n.FlowPreview != nil:
+		settings, ownWait, err = e.buildFlowPreview(tx, j, n)
+	case n.FlowPath != "" || n.FlowVersion != 0:
+		settings, ownWait, err = e.buildFlow(tx, j, n)
 	default:
 		var c *compiled
 		if c, err = e.buildScript(tx, j, n, paths); err == nil {
@@ -235,7 +242,7 @@ func (e *Engine) build(tx store.Tx, n *NewJob, id string, paths map[string]*comp
 	if j.Tag == "" {
 		j.Tag = j.Language
 	}
-	if j.Timeout == 0 {
+	if j.Timeout == 0 && !j.Kind.IsFlow() {
 		j.Timeout = e.o.DefaultTimeout
 	}
 	p := &push{job: j, cap: -1, maxWait: n.MaxWait}
@@ -335,13 +342,23 @@ func (e *Engine) buildPreview(tx store.Tx, j *sluice.Job, n *NewJob) (limit.Sett
 
 // resolveKey fixes the limit and the key of a job.
 func resolveKey(j *sluice.Job, s limit.Settings) error {
+	own := limit.DefaultScriptKey
+	if j.Kind.IsFlow() {
+		own = limit.DefaultFlowKey
+	}
+	return resolveKeyOr(j, s, own(j.Workspace, j.Path))
+}
+
+// resolveKeyOr fixes the limit and the key of a job, which is own unless the
+// settings name another.
+func resolveKeyOr(j *sluice.Job, s limit.Settings, own string) error {
 	if s.Limit == nil {
 		return nil
 	}
 	l := *s.Limit
 	j.Limit, j.HasKey = &l, true
 	if s.Key == nil {
-		j.Key = limit.DefaultScriptKey(j.Workspace, j.Path)
+		j.Key = own
 		return nil
 	}
 	key, err := s.Key.Resolve(j.Workspace, j.Args)

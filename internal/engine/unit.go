@@ -8,21 +8,27 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/flow"
 	"sluice/internal/store"
 	"sluice/limit"
 )
 
 // unit is one transaction's working set.
 type unit struct {
-	e      *Engine
-	tx     store.Tx
-	now    time.Time // read after everything opened so far was locked
-	groups map[int64]*group
-	lines  map[int64]*line       // with and without a group
-	order  []*line               // lines without a group, in the order of opening
-	key    []byte                // of job tokens, if it was read or drawn here
-	locks  map[*compiled]*string // of versions, as read here
-	ahead  int                   // how many first jobs of a line without a group are likely to be taken
+	e         *Engine
+	tx        store.Tx
+	now       time.Time // read after everything opened so far was locked
+	groups    map[int64]*group
+	lines     map[int64]*line       // with and without a group
+	order     []*line               // lines without a group, in the order of opening
+	key       []byte                // of job tokens, if it was read or drawn here
+	locks     map[*compiled]*string // of versions, as read here
+	runs      map[int64]*flowRun    // of flows, by the number of the job
+	stirred   []*flowRun            // to which something happened that was not dealt with yet
+	endings   map[int64]flow.End    // of flows that ended here, by the number of the job
+	cancelled int                   // steps that were cancelled with their flows
+	flowReady bool                  // a line of flows became ready
+	ahead     int                   // how many first jobs of a line without a group are likely to be taken
 }
 
 // group is a locked group with all its lines.
@@ -304,8 +310,12 @@ func (u *unit) room(g *store.Group, pushed limit.Limit, ahead int64) (limit.Room
 	return limit.Decide(u.now, &g.Group, l, p, at), nil
 }
 
-// settle brings all that was touched in step and writes it.
+// settle has flows go on to which something happened, brings all that was
+// touched in step and writes it.
 func (u *unit) settle() error {
+	if err := u.moveFlows(); err != nil {
+		return err
+	}
 	for _, g := range u.groups {
 		if g.touched {
 			if err := u.judge(g); err != nil {
@@ -426,6 +436,7 @@ func (u *unit) saveLine(l *line) error {
 		!l.WakeAt.IsZero() && !l.WakeAt.Equal(l.saved.WakeAt) {
 		u.tx.Signal(store.Signal{Tags: []string{l.Tag}})
 	}
+	u.flowReady = u.flowReady || l.Ready && l.Tag == sluice.LineFlow
 	l.saved = *l.Line
 	return u.tx.SaveLine(l.Line)
 }

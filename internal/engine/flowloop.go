@@ -1,0 +1,231 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/flow"
+	"sluice/internal/store"
+)
+
+// Evaluator evaluates JavaScript expressions of flows, each with bounds on time
+// and memory of its own. An error of type [ExprError] is the expression's
+// fault; any other means that it could not be evaluated now.
+type Evaluator interface {
+	// Eval returns the value of an expression, or of a body with return, over
+	// variables given as JSON; what is undefined is null.
+	Eval(ctx context.Context, expr string, over map[string]json.RawMessage) (json.RawMessage, error)
+}
+
+// ExprError says why an expression has no value, in words for the user.
+type ExprError struct{ Message string }
+
+// Error returns the message.
+func (e *ExprError) Error() string { return e.Message }
+
+// Bounds of the loop of flows.
+const (
+	flowsPerLook = 64
+	flowsAtOnce  = 4
+	// maxAgain is how often one call tries a flow anew to which more happened
+	// while it was evaluated.
+	maxAgain = 100
+)
+
+// runFlows moves flows that wait for an expression or for time, until ctx ends.
+func (e *Engine) runFlows(ctx context.Context) {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.flowKick:
+		case <-t.C:
+		}
+		next, err := e.MoveFlows(ctx)
+		if err != nil && ctx.Err() == nil {
+			e.log.Error("move flows", "error", err)
+			next = retryAfter
+		}
+		if next >= 0 {
+			t.Reset(next)
+		} else {
+			t.Stop()
+		}
+	}
+}
+
+// MoveFlows moves flows that are due once. It returns when to look again by
+// itself; <0: not before a signal. Run calls it.
+func (e *Engine) MoveFlows(ctx context.Context) (time.Duration, error) {
+	var due []int64
+	next := time.Duration(-1)
+	err := e.store.Update(ctx, func(tx store.Tx) (err error) {
+		now := tx.Now()
+		if due, err = tx.DueFlowRuns(now, flowsPerLook); err != nil {
+			return err
+		}
+		next = -1
+		if len(due) > 0 {
+			next = 0 // what follows is looked at anew
+			return nil
+		}
+		at, err := tx.NextFlowWake()
+		if err == nil && !at.IsZero() {
+			next = max(at.Sub(now), 0)
+		}
+		return err
+	})
+	if err != nil || len(due) == 0 {
+		return next, err
+	}
+	var wg sync.WaitGroup
+	errs := make([]error, len(due))
+	places := make(chan struct{}, flowsAtOnce)
+	for i, seq := range due {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			errs[i] = e.moveFlow(ctx, seq)
+		})
+	}
+	wg.Wait()
+	return next, errors.Join(errs...)
+}
+
+// moveFlow evaluates what a flow waits for, if it does, and moves it.
+func (e *Engine) moveFlow(ctx context.Context, seq int64) error {
+	for range maxAgain {
+		seen, k, err := e.evaluate(ctx, seq)
+		if err != nil || seen == nil {
+			return err
+		}
+		again := false
+		err = e.store.Update(ctx, func(tx store.Tx) error {
+			again = false
+			u := e.unit(tx)
+			u.now = tx.Now()
+			r, err := u.openRun(seq)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if again = !sameRun(r.row, seen.row); again {
+				return nil
+			}
+			r.known = k
+			if !r.row.WakeAt.IsZero() && !r.row.WakeAt.After(u.now) {
+				r.events = append(r.events, flow.Event{Kind: flow.Timer})
+				r.row.WakeAt = time.Time{}
+			}
+			r.sweep = !seen.waits && r.row.Due
+			u.stir(r)
+			return u.settle()
+		})
+		if err != nil || !again {
+			return err
+		}
+	}
+	return nil // it stays due
+}
+
+// seenRun is a flow's run as it was evaluated.
+type seenRun struct {
+	row   *store.FlowRun
+	waits bool // something happened to it that waits for an evaluation
+}
+
+// evaluate finds what a flow waits for. It returns nil if the flow is gone.
+func (e *Engine) evaluate(ctx context.Context, seq int64) (*seenRun, *evaluated, error) {
+	var seen *seenRun
+	k := &evaluated{values: map[flow.Ask]json.RawMessage{}, failed: map[flow.Ask]string{}}
+	for range maxRounds {
+		var missing []question
+		var err error
+		seen, missing, err = e.look(ctx, seq, seen, k)
+		switch {
+		case err != nil || seen == nil:
+			return nil, nil, err
+		case !seen.waits:
+			return seen, nil, nil
+		case len(missing) == 0:
+			return seen, k, nil
+		}
+		for _, q := range missing {
+			if err := e.ask(ctx, q, k); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return nil, nil, errors.New("a flow has more and more to evaluate")
+}
+
+// look reads a run and finds what must be evaluated for the first of what
+// happened to it, given what is known. If the run is no longer as it was seen,
+// nothing more is missing: whoever moves it sees that, too.
+func (e *Engine) look(ctx context.Context, seq int64, before *seenRun, k *evaluated) (seen *seenRun, missing []question, err error) {
+	err = e.store.View(ctx, func(r store.Reader) error {
+		seen, missing = before, nil
+		row, err := r.FlowRun(seq)
+		if err != nil {
+			return err
+		}
+		if before != nil && !sameRun(row, before.row) {
+			return nil
+		}
+		if before == nil {
+			seen = &seenRun{row: row}
+		}
+		j, err := r.JobBySeq(seq)
+		if err != nil || j.State != sluice.StateRunning || len(row.Events) == 0 {
+			return err
+		}
+		var events []flow.Event
+		if err := json.Unmarshal(row.Events, &events); err != nil || len(events) == 0 {
+			return err
+		}
+		seen.waits = true
+		a, err := e.answersFor(r, seen.row, j)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil // it is ended when it is moved
+		} else if err != nil {
+			return err
+		}
+		_, missing, err = a.next(events[0], k)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, nil
+	}
+	return seen, missing, err
+}
+
+// sameRun reports whether what was found for the first of the events of a run,
+// as it was, still holds: since then, nothing but more events.
+func sameRun(now, then *store.FlowRun) bool {
+	list := func(events json.RawMessage) []byte { return bytes.TrimSuffix(events, []byte("]")) }
+	return bytes.Equal(now.State, then.State) && bytes.HasPrefix(list(now.Events), list(then.Events))
+}
+
+// ask evaluates one expression.
+func (e *Engine) ask(ctx context.Context, q question, k *evaluated) error {
+	if e.o.Evaluator == nil {
+		k.failed[q.ask] = "this server evaluates no JavaScript"
+		return nil
+	}
+	v, err := e.o.Evaluator.Eval(ctx, q.ask.Name, q.over)
+	var wrong *ExprError
+	if errors.As(err, &wrong) {
+		k.failed[q.ask] = wrong.Message
+		return nil
+	}
+	k.values[q.ask] = v
+	return err
+}
