@@ -24,10 +24,10 @@ func NewBun() *Bun {
 	path, err := findProgram("bun")
 	return &Bun{err: err, program: program{
 		path: path,
-		args: []string{"bun", "--no-install", ".wrapper.ts"},
+		args: []string{"bun", "--no-install", ".wrapper.js"},
 		// Nothing that bun compiled is kept: it would be kept in the job's folder.
 		env:   []string{"PATH=" + jobPath, "LANG=C.UTF-8", "BUN_RUNTIME_TRANSPILER_CACHE_PATH=0", "DO_NOT_TRACK=1"},
-		files: putWrapper("wrapper.ts"), warm: "bun",
+		files: putWrapper("wrapper.js"), warm: "bun",
 	}}
 }
 

@@ -36,9 +36,10 @@ type program struct {
 	// warm names a program that is worth starting ahead; "": it is not.
 	warm  string
 	stays bool // it is told so as its last argument: it may be asked more than once
-	// template is the code of a template that forks the program, and wrapper what
-	// it forks; "": it is executed. See wrappers/template.py.
-	template, wrapper string
+	// template is the code of a template that forks the program, wrapper what it
+	// forks, and modules what it loads first; "": it is executed. See
+	// wrappers/template.py.
+	template, wrapper, modules string
 }
 
 // request is what a program is asked. It is one line of JSON on its standard input.

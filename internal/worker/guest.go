@@ -327,7 +327,7 @@ func (w *Worker) template(p program) *supervisor.Process {
 		return nil
 	}
 	defer null.Close()
-	args := append(p.args[:len(p.args)-1:len(p.args)-1], "-c", p.template, p.wrapper)
+	args := append(p.args[:len(p.args)-1:len(p.args)-1], "-c", p.template, p.wrapper, p.modules)
 	tpl, err := w.launch(supervisor.Command{Path: p.path, Args: args, Env: p.env, Dir: "/", Stdout: null, Stderr: null, IsTemplate: true}, false)
 	if err != nil {
 		w.log.Warn("a template could not be started", "program", p.warm, "err", err)

@@ -201,6 +201,19 @@ def main(x: str = ""):
 	}
 }
 
+// A script that names what is large finds it loaded; the others do not have it.
+func TestModulesLoadedAhead(t *testing.T) {
+	f := newFakeSource()
+	startWorker(t, f, nil)
+	f.push(script(1, "python3", "import sys\ndef main():\n    return ['re' in sys.modules, 'as' + 'yncio' in sys.modules]"))
+	f.push(script(2, "python3", "import sys\nasync def main():\n    return ['re' in sys.modules, 'asyncio' in sys.modules, 'ssl' in sys.modules]"))
+	for id, want := range map[int64]string{1: "[true,false]", 2: "[true,true,true]"} {
+		if got := string(f.result(t, id).Result); got != want {
+			t.Errorf("job %d: %s, want %s", id, got, want)
+		}
+	}
+}
+
 // When a template was killed its programs are executed, and it is started anew.
 func TestTemplateThatIsKilled(t *testing.T) {
 	f := newFakeSource()

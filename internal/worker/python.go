@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"regexp"
 )
 
 // Python runs Python scripts with the system's python3. The zero value is not
@@ -26,9 +27,22 @@ func NewPython() *Python {
 		// standard library comes with the request.
 		args: []string{"python3", "-I", "-S", "-B", "-X", "frozen_modules", "-X", "utf8", "-X", "int_max_str_digits=0", ".wrapper.py"},
 		env:  []string{"PATH=" + jobPath, "LANG=C.UTF-8"}, files: putWrapper("wrapper.py"),
-		warm: "python3", template: wrapperCode("template.py"), wrapper: wrapperCode("wrapper.py"),
+		warm: "python3", template: wrapperCode("template.py"), wrapper: wrapperCode("wrapper.py"), modules: fewModules,
 	}}
 }
+
+// What is loaded ahead: what nearly every script imports, and what is large and
+// imported by some. A script that names something of the latter gets a process in
+// which it is loaded; the others do not pay for copying it.
+const (
+	fewModules = `base64 binascii collections contextlib copy dataclasses datetime enum functools hashlib io itertools
+		linecache logging math operator os.path pathlib random re string textwrap time traceback types typing _sitebuiltins`
+	moreModules = fewModules + ` asyncio atexit concurrent.futures csv decimal encodings.idna glob hmac html http.client inspect
+		secrets shutil ssl statistics subprocess tempfile unicodedata urllib.error urllib.parse urllib.request uuid zoneinfo`
+)
+
+var namesMore = regexp.MustCompile(
+	`\b(async|asyncio|concurrent|csv|decimal|http|inspect|secrets|shutil|ssl|statistics|subprocess|tempfile|urllib|uuid|zoneinfo)\b`)
 
 // Available returns an error if python3 was not found.
 func (p *Python) Available() error { return p.err }
@@ -43,6 +57,9 @@ func (p *Python) Run(ctx context.Context, t *Task) Outcome {
 		return t.noDependencies(err)
 	}
 	program, q := p.program, t.request()
+	if packages != "" || namesMore.MatchString(t.Content) {
+		program.warm, program.modules = "python3, more modules", moreModules
+	}
 	if packages != "" {
 		program.read, q.Paths = []string{packages}, []string{packages}
 	}

@@ -1,12 +1,15 @@
-"""Forks a Python for each job, with the standard library loaded.
+"""Forks a Python for each job, with modules of the standard library loaded.
 
-It is started with the wrapper's code as its argument. On descriptor 3 it is told
+It is started with two arguments, the wrapper's code and the names of modules to
+load, each of which costs every job a little to copy. On descriptor 3 it is told
 what to fork; see template.go of the package supervisor. It runs nothing of a
 user's: a job's process leaves this loop, bounds itself, and becomes the wrapper.
 """
 import array
+import atexit
 import ctypes
 import gc
+import importlib
 import json
 import os
 import resource
@@ -15,13 +18,7 @@ import signal
 import socket
 import struct
 import sys
-
-# What scripts import most. Whatever is here costs every job a little to copy.
-import asyncio, base64, collections, concurrent.futures, contextlib, copy, csv, dataclasses, datetime, decimal, enum  # noqa
-import functools, glob, hashlib, hmac, html, http.client, inspect, io, itertools, linecache, logging, math, operator  # noqa
-import pathlib, random, re, secrets, shutil, ssl, statistics, string, subprocess, tempfile, textwrap, threading, time  # noqa
-import traceback, types, typing, unicodedata, urllib.error, urllib.parse, urllib.request, uuid, zoneinfo, _sitebuiltins  # noqa
-import encodings.idna, binascii, atexit  # noqa
+import threading
 
 NEWPID = 0x20000000
 SET_DUMPABLE, SET_NO_NEW_PRIVS, CAP_AMBIENT, CLEAR_ALL = 4, 38, 47, 4
@@ -171,11 +168,17 @@ def wait():
             os.close(fd)
 
 
-wrapper = compile(sys.argv[1], ".wrapper.py", "exec", dont_inherit=True)
+wrapper = {"__name__": "wrapper", "__builtins__": __builtins__}
+exec(compile(sys.argv[1], ".wrapper.py", "exec", dont_inherit=True), wrapper)
+for name in sys.argv[2].split():
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass  # this Python was made without it
 gc.collect()
 gc.freeze()
 wait()
-exec(wrapper, {"__name__": "__main__", "__builtins__": __builtins__})
+wrapper["serve"]()
 # What the interpreter does at its end, without taking down all that is loaded.
 threading._shutdown()
 atexit._run_exitfuncs()

@@ -14,7 +14,7 @@ from _json import encode_basestring, encode_basestring_ascii, make_encoder, make
 
 FILE = "main.py"
 HERE = (lambda: 0).__code__.co_filename
-PID = os.getpid()
+process = 0  # that serves
 
 
 class Loose:
@@ -37,7 +37,7 @@ def receive(source):
 
 def send(to, key, name, value):
     """Writes a reply."""
-    if os.getpid() != PID:  # a child that the script forked and left running into us
+    if os.getpid() != process:  # a child that the script forked and left running into us
         os._exit(0)
     data = b'\n{"key":"%s","%s":%s}\n' % (key.encode(), name.encode(), value)
     try:
@@ -239,6 +239,8 @@ def answer(request, module, to):
 
 
 def serve():
+    global process
+    process = os.getpid()
     source = os.fdopen(os.dup(0), "rb")
     to = os.dup2(3, 201, inheritable=False)
     os.close(3)
@@ -259,4 +261,5 @@ def serve():
             return
 
 
-serve()
+if __name__ == "__main__":  # else a template calls it, in the process that it has forked
+    serve()

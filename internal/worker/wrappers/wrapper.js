@@ -1,3 +1,5 @@
+// @bun
+
 // Runs the script main.ts of the working folder for a worker.
 //
 // Requests come in on descriptor 0, replies go out on descriptor 3, one JSON
@@ -8,13 +10,10 @@
 // the script then finds itself. One that stays (its argument says so) opens both
 // descriptors anew elsewhere and closes them before the script's own code runs.
 // Only that one loads node:fs, which costs as much as starting bun.
-
-type Request = {
-  key: string;
-  args: Record<string, unknown>;
-  env?: Record<string, string>;
-  entry?: string;
-};
+//
+// The first line tells bun to run the text as it is: to transpile it costs every
+// job more than all that it does. So it is JavaScript, and each request is
+// {key, args, env?, entry?}.
 
 const file = "main.ts";
 const here = process.cwd() + "/";
@@ -23,7 +22,7 @@ const stays = process.argv[2] === "stay";
 
 // channel returns what receives the next request, null at the end, and what
 // writes a reply.
-async function channel(): Promise<{ receive: () => Promise<Request | null>; write: (text: string) => unknown }> {
+async function channel() {
   if (!stays) {
     let asked = false;
     return {
@@ -37,7 +36,7 @@ async function channel(): Promise<{ receive: () => Promise<Request | null>; writ
     };
   }
   const { closeSync, openSync, readSync, writeSync } = await import("node:fs");
-  const move = (fd: number, flags: string) => {
+  const move = (fd, flags) => {
     const moved = openSync(`/proc/self/fd/${fd}`, flags);
     closeSync(fd);
     return moved;
@@ -73,7 +72,7 @@ async function channel(): Promise<{ receive: () => Promise<Request | null>; writ
 const { receive, write } = await channel();
 
 // send writes a reply; value is JSON already.
-async function send(key: string, name: string, value: string) {
+async function send(key, name, value) {
   try {
     await write(`\n{"key":"${key}","${name}":${value}}\n`);
   } catch {
@@ -84,13 +83,13 @@ async function send(key: string, name: string, value: string) {
 
 // names reads the parameters of a function from its text, of which nothing but
 // JavaScript is left. One that is taken apart has no name.
-function names(f: Function): { name: string; rest: boolean }[] | null {
+function names(f) {
   const text = f.toString();
   const single = /^(?:async\s+)?([\w$\u0080-\uffff]+)\s*=>/.exec(text); // \p{…} would take as long to compile as all the rest
   if (single) return [{ name: single[1], rest: false }];
   const open = text.indexOf("(");
   if (open < 0 || text.includes("[native code]")) return null;
-  const list: string[] = [];
+  const list = [];
   let start = open + 1;
   for (let at = start, depth = 0; at < text.length; at++) {
     const c = text[at];
@@ -112,10 +111,11 @@ function names(f: Function): { name: string; rest: boolean }[] | null {
   });
 }
 
-function values(f: Function, args: Record<string, unknown>, entry: string): unknown[] {
+function values(f, args, entry) {
+  if (f.length === 0 && Object.keys(args).length === 0) return []; // the common case, without a look at the text
   const params = names(f);
   if (!params) return [args];
-  const own = (name: string) => (Object.hasOwn(args, name) ? args[name] : undefined);
+  const own = (name) => (Object.hasOwn(args, name) ? args[name] : undefined);
   return params.flatMap(({ name, rest }) => {
     if (name === "" || (entry === "preprocessor" && name === "event" && !Object.hasOwn(args, "event"))) return [args];
     const value = own(name);
@@ -126,29 +126,29 @@ function values(f: Function, args: Record<string, unknown>, entry: string): unkn
 }
 
 // A BigInt becomes its text: a number would lose digits on the way.
-(BigInt.prototype as any).toJSON = function () {
+BigInt.prototype.toJSON = function () {
   return this.toString();
 };
 
-function json(value: unknown): string {
+function json(value) {
   return JSON.stringify(value ?? null, (_, v) => (v === undefined ? null : v)) ?? "null";
 }
 
-function place(e: any): string {
+function place(e) {
   const at = e?.position;
   return at ? `${String(at.file).replace(here, "")}:${at.line}:${at.column}: ${e.message}` : String(e?.message ?? e);
 }
 
-function describe(e: any): string {
+function describe(e) {
   try {
-    const broken = e instanceof AggregateError && e.errors.some((x: any) => x?.position) ? e.errors : e?.position ? [e] : null;
+    const broken = e instanceof AggregateError && e.errors.some((x) => x?.position) ? e.errors : e?.position ? [e] : null;
     if (broken) {
-      return json({ name: "SyntaxError", message: broken.map((x: any) => place(x)).join("\n") });
+      return json({ name: "SyntaxError", message: broken.map((x) => place(x)).join("\n") });
     }
     if (e === null || typeof e !== "object") return json({ name: "Error", message: String(e) });
-    const error: Record<string, unknown> = { name: String(e.name ?? "Error"), message: String(e.message ?? JSON.stringify(e)) };
+    const error = { name: String(e.name ?? "Error"), message: String(e.message ?? JSON.stringify(e)) };
     if (typeof e.stack === "string") {
-      const lines = e.stack.split("\n").filter((l: string) => !l.includes(self) && !/\(?native(:|\)|$)/.test(l));
+      const lines = e.stack.split("\n").filter((l) => !l.includes(self) && !/\(?native(:|\)|$)/.test(l));
       error.stack = lines.join("\n").replaceAll(here, "");
     }
     return json(error);
@@ -157,26 +157,26 @@ function describe(e: any): string {
   }
 }
 
-let module: any;
+let module;
 
 // load runs the script's own code. What can be loaded at once is: that saves the
 // start of a thread.
-async function load(): Promise<any> {
+async function load() {
   try {
     return import.meta.require(here + file);
-  } catch (e: any) {
+  } catch (e) {
     if (!String(e?.message).includes("async module")) throw e; // it awaits at its top
     return await import(here + file);
   }
 }
 
 // answer runs one job, replies, and tells whether the script could be run at all.
-async function answer(request: Request): Promise<boolean> {
+async function answer(request) {
   const { key, args } = request;
   const entry = request.entry || "main";
   await send(key, "started", "true");
   let ran = false;
-  let reply: [string, string];
+  let reply;
   try {
     module ??= await load();
     ran = true;
@@ -187,7 +187,7 @@ async function answer(request: Request): Promise<boolean> {
     const result = await f(...values(f, args, entry));
     try {
       reply = ["result", json(result)];
-    } catch (e: any) {
+    } catch (e) {
       reply = ["error", json({ name: "InvalidResult", message: `The result cannot be written as JSON: ${e?.message}` })];
     }
   } catch (e) {
@@ -200,7 +200,7 @@ async function answer(request: Request): Promise<boolean> {
 let first = true;
 for (let request = await receive(); request; request = await receive()) {
   if (first) {
-    for (const name of Object.keys(process.env)) delete process.env[name];
+    for (const name of Object.keys(process.env)) if (request.env?.[name] === undefined) delete process.env[name];
     first = false;
   }
   Object.assign(process.env, request.env ?? {});
