@@ -27,7 +27,7 @@ var interpreters = []interpreted{
 		clock: "import time\ndef main():\n    return time.time_ns()",
 	},
 	{
-		language: "bun", noop: "export function main() {}", bare: []string{"/usr/bin/bun", "-e", "0"}, share: 0.9,
+		language: "bun", noop: "export function main() {}", bare: []string{"bun", "-e", "0"}, share: 0.9,
 		clock: "export function main() { return Math.round((performance.timeOrigin + performance.now()) * 1e6); }",
 	},
 }

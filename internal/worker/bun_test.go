@@ -65,3 +65,22 @@ func TestBunRuns(t *testing.T) {
 		large:      "export function main() { return 'x'.repeat(8 << 20) }",
 	})
 }
+
+// The bound on a job's memory leaves room for compiled code.
+func TestTypeScriptIsCompiled(t *testing.T) {
+	f := newFakeSource()
+	startWorker(t, f, nil)
+	f.push(script(1, "bun", `
+import { numberOfDFGCompiles } from "bun:jsc";
+function hot(n: number): number { return n < 2 ? n : hot(n - 1) + hot(n - 2); }
+export function main() {
+  const end = Date.now() + 10_000;
+  while (numberOfDFGCompiles(hot) === 0 && Date.now() < end) hot(15);
+  const n = numberOfDFGCompiles(hot);
+  return n > 0 && n < 1000; // a million says that there is no compiler
+}
+`))
+	if got := string(f.result(t, 1).Result); got != "true" {
+		t.Errorf("compiled: %s", got)
+	}
+}
