@@ -31,6 +31,7 @@ const helpWidth = 80
 type cli struct {
 	Server       serverCmd     `cmd:"" help:"Run a server with an embedded worker."`
 	Push         pushCmd       `cmd:"" help:"Save the scripts and flows of a folder on the server."`
+	Pull         pullCmd       `cmd:"" help:"Write the scripts and flows of a workspace to a folder."`
 	Export       exportCmd     `cmd:"" help:"Write the scripts of a workspace into a zip archive."`
 	Import       importCmd     `cmd:"" help:"Save the scripts of an exported archive."`
 	Run          runCmd        `cmd:"" help:"Run a script."`

@@ -39,6 +39,11 @@ type StepView struct {
 	Children []ChildView // of loops and branchall: iterations begun, the first 1,000
 }
 
+// Many reports whether the module runs several jobs: a loop, or all branches.
+func (s *StepView) Many() bool {
+	return s.Kind == flow.KindFor || s.Kind == flow.KindWhile || s.Kind == flow.KindBranchAll
+}
+
 // ChildView is an iteration of a loop, or a branch.
 type ChildView struct {
 	N       int
@@ -167,8 +172,7 @@ func stepView(r store.Reader, j *sluice.Job, raw json.RawMessage, ms flow.Module
 		ms.Status = flow.WaitingForPriorSteps
 	}
 	s := &StepView{ID: m.ID, Kind: m.Value.Type, ModuleState: ms, Parallel: m.Value.Parallel}
-	switch s.Kind {
-	case flow.KindFor, flow.KindWhile, flow.KindBranchAll:
+	if s.Many() {
 		if ms.Begun == 0 {
 			return s, nil
 		}

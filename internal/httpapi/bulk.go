@@ -16,23 +16,25 @@ import (
 	"sluice/internal/engine"
 )
 
-// bulkJob is one job of a bulk push. Exactly one of Path, Hash and Preview
-// names what to run.
+// bulkJob is one job of a bulk push. Exactly one of Path, Hash, Preview,
+// FlowPath and FlowPreview names what to run.
 type bulkJob struct {
-	Path            string         `json:"path,omitempty"`
-	Hash            string         `json:"hash,omitempty" doc:"16 hex digits"`
-	Preview         *PreviewFields `json:"preview,omitempty"`
-	Args            jsonObject     `json:"args,omitempty" doc:"A JSON object"`
-	JobID           string         `json:"job_id,omitempty" doc:"A UUID"`
-	ParentJob       string         `json:"parent_job,omitempty"`
-	RootJob         string         `json:"root_job,omitempty"`
-	ScheduledFor    *time.Time     `json:"scheduled_for,omitempty"`
-	ScheduledInSecs int64          `json:"scheduled_in_secs,omitempty"`
-	Priority        *int           `json:"priority,omitempty" minimum:"-100" maximum:"100"`
-	Tag             string         `json:"tag,omitempty"`
-	QueueLimit      *int64         `json:"queue_limit,omitempty" minimum:"0"`
-	MaxWaitS        int64          `json:"max_wait_s,omitempty" minimum:"0"`
-	TimeoutS        int64          `json:"timeout,omitempty" minimum:"0"`
+	Path            string             `json:"path,omitempty"`
+	Hash            string             `json:"hash,omitempty" doc:"16 hex digits"`
+	Preview         *PreviewFields     `json:"preview,omitempty"`
+	FlowPath        string             `json:"flow_path,omitempty"`
+	FlowPreview     *flowPreviewFields `json:"flow_preview,omitempty"`
+	Args            jsonObject         `json:"args,omitempty" doc:"A JSON object"`
+	JobID           string             `json:"job_id,omitempty" doc:"A UUID"`
+	ParentJob       string             `json:"parent_job,omitempty"`
+	RootJob         string             `json:"root_job,omitempty"`
+	ScheduledFor    *time.Time         `json:"scheduled_for,omitempty"`
+	ScheduledInSecs int64              `json:"scheduled_in_secs,omitempty"`
+	Priority        *int               `json:"priority,omitempty" minimum:"-100" maximum:"100"`
+	Tag             string             `json:"tag,omitempty"`
+	QueueLimit      *int64             `json:"queue_limit,omitempty" minimum:"0"`
+	MaxWaitS        int64              `json:"max_wait_s,omitempty" minimum:"0"`
+	TimeoutS        int64              `json:"timeout,omitempty" minimum:"0"`
 }
 
 type bulkBody struct {
@@ -102,19 +104,22 @@ func readBulkJob(raw json.RawMessage) (engine.NewJob, error) {
 		}
 		return engine.NewJob{}, sluice.Invalid("", "%s", jsonProblem(err))
 	}
-	n := engine.NewJob{Path: b.Path, Hash: strings.ToLower(b.Hash), Args: json.RawMessage(b.Args)}
+	n := engine.NewJob{Path: b.Path, Hash: strings.ToLower(b.Hash), FlowPath: b.FlowPath, Args: json.RawMessage(b.Args)}
 	named := 0
-	for _, is := range []bool{b.Path != "", b.Hash != "", b.Preview != nil} {
+	for _, is := range []bool{b.Path != "", b.Hash != "", b.Preview != nil, b.FlowPath != "", b.FlowPreview != nil} {
 		if is {
 			named++
 		}
 	}
 	if named != 1 {
-		return n, sluice.Invalid("path", "give exactly one of path, hash and preview")
+		return n, sluice.Invalid("path", "give exactly one of path, hash, preview, flow_path and flow_preview")
 	}
-	if b.Path != "" {
-		if err := checkPath(b.Path); err != nil {
-			return n, err
+	for field, path := range map[string]string{"path": b.Path, "flow_path": b.FlowPath} {
+		if path == "" {
+			continue
+		}
+		if err := checkPath(path); err != nil {
+			return n, renamed(field, err)
 		}
 	}
 	if b.Preview != nil {
@@ -123,11 +128,28 @@ func readBulkJob(raw json.RawMessage) (engine.NewJob, error) {
 			return n, inField("preview", err)
 		}
 	}
+	if b.FlowPreview != nil {
+		var err error
+		if n.FlowPreview, err = b.FlowPreview.preview(); err != nil {
+			return n, inField("flow_preview", err)
+		}
+	}
 	p, err := b.params()
 	if err != nil {
 		return n, err
 	}
 	return n, p.apply(&n)
+}
+
+// renamed puts another name in the place of the field that an error names.
+func renamed(field string, err error) error {
+	var e *sluice.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	named := *e
+	named.Field = field
+	return &named
 }
 
 // params checks what the document checks of other calls.

@@ -12,9 +12,6 @@ import (
 // laterRows are the calls of the contract that this server does not answer
 // yet, and why. Nothing else may be missing.
 var laterRows = map[string]string{
-	"POST /api/w/{}/jobs/run/f/{}":         "flows",
-	"POST /api/w/{}/jobs/run/preview_flow": "flows",
-
 	"GET /api/w/{}/schedules/list":           "schedules",
 	"GET /api/w/{}/schedules/get/{}":         "schedules",
 	"POST /api/w/{}/schedules/create":        "schedules",
@@ -53,6 +50,8 @@ var contractCases = []struct {
 	{"GET /api/w/{}/flows/get/{}", "/api/w/main/flows/get/f/c/none", "", 404, textMime, nil, ""},
 	{"GET /api/w/{}/flows/list", "/api/w/main/flows/list?page=0&per_page=10&show_archived=false&include_draft_only=false", "", 200, jsonMime, []string{"!modules"}, "path summary edited_by"},
 	{"POST /api/w/{}/flows/update/{}", "/api/w/main/flows/update/f/c/flow", `{"path":"f/c/flow","value":{"modules":[],"same_worker":false}}`, 200, textMime, nil, ""},
+	{"POST /api/w/{}/jobs/run/f/{}", "/api/w/main/jobs/run/f/f/c/flow?tag=gpu", `{"a":1}`, 201, textMime, []string{"/" + uuidRE + "/"}, ""},
+	{"POST /api/w/{}/jobs/run/preview_flow", "/api/w/main/jobs/run/preview_flow", `{"value":{"modules":[]},"path":"f/c/flow","args":{},"temp_script_refs":null}`, 201, textMime, []string{"/" + uuidRE + "/"}, ""},
 	{"DELETE /api/w/{}/flows/delete/{}", "/api/w/main/flows/delete/f/c/flow", "", 200, textMime, nil, ""},
 	{"DELETE /api/w/{}/flows/delete/{}", "/api/w/main/flows/delete/f/c/flow", "", 200, textMime, nil, ""},
 

@@ -113,25 +113,11 @@ func moduleForm(s *engine.StepView) moduleJSON {
 		}
 		m.FlowJobsSuccess = append(m.FlowJobsSuccess, success)
 	}
-	switch s.Kind {
-	case flow.KindFor, flow.KindWhile:
-		m.Parallel = s.Parallel
-		if s.Begun > 0 {
-			m.Iterator = &iteratorJSON{Index: s.Begun - 1, Itered: []anyJSON{}}
-		}
-	case flow.KindBranchAll:
-		m.Parallel = s.Parallel
-		if s.Begun > 0 {
-			m.BranchAll = &branchAllJSON{Branch: s.Begun - 1, Len: s.Total}
-		}
-	case flow.KindBranchOne:
+	switch {
+	case s.Many():
+		m.addIterations(s)
+	case s.Kind == flow.KindBranchOne:
 		m.BranchChosen = chosenForm(s.Branch)
-	}
-	if loops(s.Kind) && s.Status != flow.WaitingForPriorSteps {
-		m.Iterations = &iterationsJSON{Begun: s.Begun, Done: s.Done, Failed: s.Failed}
-		if s.Total >= 0 {
-			m.Iterations.Total = &s.Total
-		}
 	}
 	if s.Wait != nil {
 		m.Count = &s.Wait.Required
@@ -145,8 +131,23 @@ func moduleForm(s *engine.StepView) moduleJSON {
 	return m
 }
 
-func loops(k flow.Kind) bool {
-	return k == flow.KindFor || k == flow.KindWhile || k == flow.KindBranchAll
+// addIterations says how far a loop or branchall is.
+func (m *moduleJSON) addIterations(s *engine.StepView) {
+	m.Parallel = s.Parallel
+	switch {
+	case s.Begun == 0:
+	case s.Kind == flow.KindBranchAll:
+		m.BranchAll = &branchAllJSON{Branch: s.Begun - 1, Len: s.Total}
+	default:
+		m.Iterator = &iteratorJSON{Index: s.Begun - 1, Itered: []anyJSON{}}
+	}
+	if s.Status == flow.WaitingForPriorSteps {
+		return
+	}
+	m.Iterations = &iterationsJSON{Begun: s.Begun, Done: s.Done, Failed: s.Failed}
+	if s.Total >= 0 {
+		m.Iterations.Total = &s.Total
+	}
 }
 
 func chosenForm(branch string) *branchJSON {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"sluice"
@@ -22,12 +23,13 @@ type rerunIn struct {
 	Body struct {
 		IDs     []string                `json:"job_ids" required:"true" minItems:"1" maxItems:"1000"`
 		Scripts map[string]rerunOptions `json:"script_options_by_path"`
+		Flows   map[string]rerunOptions `json:"flow_options_by_path"`
 	} `required:"true"`
 }
 
 // addRerun registers the call that runs jobs again.
 func (a *API) addRerun() {
-	addText(a, "POST /api/w/{workspace}/jobs/run/batch_rerun_jobs", "batchReRunJobs", "Run jobs of scripts again; answers with an id or an error a line",
+	addText(a, "POST /api/w/{workspace}/jobs/run/batch_rerun_jobs", "batchReRunJobs", "Run jobs of scripts and flows again; answers with an id or an error a line",
 		func(ctx context.Context, in *rerunIn) (string, error) {
 			lines := make([]string, 0, len(in.Body.IDs))
 			for _, id := range in.Body.IDs {
@@ -55,13 +57,9 @@ func (a *API) rerun(ctx context.Context, in *rerunIn, text string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	if j.Kind != sluice.KindScript {
-		return "", sluice.Invalid("job_ids", "job %s is no run of a script, but a %s; it cannot be run again", id, j.Kind)
-	}
-	o := in.Body.Scripts[j.Path]
-	n := engine.NewJob{Workspace: in.Workspace, Hash: j.Hash}
-	if o.Latest {
-		n.Hash, n.Path = "", j.Path
+	n, o, err := in.again(j)
+	if err != nil {
+		return "", err
 	}
 	args, err := readMembers(orObject(j.Args))
 	if err != nil {
@@ -81,6 +79,28 @@ func (a *API) rerun(ctx context.Context, in *rerunIn, text string) (string, erro
 	}
 	body := jsonObject(object)
 	return a.push(ctx, n, &body, &RunParams{})
+}
+
+// again says what is to be run of which a job was a run.
+func (in *rerunIn) again(j *sluice.Job) (n engine.NewJob, o rerunOptions, err error) {
+	n.Workspace = in.Workspace
+	switch {
+	case j.Kind == sluice.KindScript:
+		if o = in.Body.Scripts[j.Path]; o.Latest {
+			n.Path = j.Path
+		} else {
+			n.Hash = j.Hash
+		}
+		return n, o, nil
+	case j.Kind == sluice.KindFlow && j.FlowScope == "":
+		if o = in.Body.Flows[j.Path]; o.Latest {
+			n.FlowPath = j.Path
+			return n, o, nil
+		}
+		n.FlowVersion, err = strconv.ParseInt(j.Hash, 16, 64)
+		return n, o, err
+	}
+	return n, o, sluice.Invalid("job_ids", "job %s is no run of a script or flow, but a %s; it cannot be run again", j.ID, j.Kind)
 }
 
 func orObject(v json.RawMessage) json.RawMessage {

@@ -156,6 +156,13 @@ var rights = map[string]right{
 	"runScriptPreview":              needs(levelDeveloper, "jobs:run:preview"),
 	"runRawScriptDependencies":      needs(levelDeveloper, "jobs:run:preview"),
 	"runRawScriptDependenciesAsync": needs(levelDeveloper, "jobs:run:preview"),
+	"runFlowByPath":                 needs(levelOperator, "jobs:run:flows"),
+	"runFlowByPathGet":              needs(levelOperator, "jobs:run:flows"),
+	"runWaitResultFlowByPath":       needs(levelOperator, "jobs:run:flows"),
+	"runWaitResultFlowByPathGet":    needs(levelOperator, "jobs:run:flows"),
+	"restartFlowAtStep":             needs(levelOperator, "jobs:run:flows").atPathOfBody(), // of a flow that is not saved: as a preview
+	"runFlowPreview":                needs(levelDeveloper, "jobs:run:preview"),
+	"runFlowDependenciesAsync":      needs(levelDeveloper, "jobs:run:preview"),
 	"batchReRunJobs":                {level: levelOperator, scope: scope{domain: "jobs", action: "run"}, late: true}, // job by job, as the calls above
 	"runBulk":                       {level: levelOperator, scope: scope{domain: "jobs", action: "run"}, late: true}, // job by job, as the calls above
 
@@ -184,6 +191,8 @@ var rights = map[string]right{
 	"getRootJobId":               needs(levelOperator, "jobs:read"),
 	"countCompletedJobs":         needs(levelOperator, "jobs:read"),
 	"getJobProgress":             needs(levelOperator, "jobs:read"),
+	"getFlowUserState":           needs(levelOperator, "jobs:read"),
+	"setFlowUserState":           needs(levelOperator, "jobs:write"), // of a job: for its own flow
 	"setJobProgress":             needs(levelOperator, "jobs:write"), // of a job: for itself and for those that it pushed
 	// An operator cancels the jobs that it pushed.
 	"cancelQueuedJob":      needs(levelOperator, "jobs:write").records("jobs.cancel", kindDelete),

@@ -204,6 +204,7 @@ func (a *API) addRuns() {
 		func(ctx context.Context, in *resultHashGetIn) (func(huma.Context), error) {
 			return a.runResult(ctx, in.job(), &in.CallParams, nil, &in.RunParams, &in.ResultParams)
 		}, warns)
+	a.addFlowRuns(anything)
 }
 
 func (t *RunTarget) job() engine.NewJob { return engine.NewJob{Workspace: t.Workspace, Path: t.Path} }
@@ -226,7 +227,7 @@ func (a *API) pushCall(ctx context.Context, n engine.NewJob, cp *CallParams, bod
 
 // push pushes one job and returns its id.
 func (a *API) push(ctx context.Context, n engine.NewJob, args *jsonObject, p *RunParams) (string, error) {
-	if n.Path != "" || n.Hash == "" && n.Preview == nil && n.Dependencies == nil {
+	if n.Path != "" || n.Hash == "" && n.Preview == nil && n.Dependencies == nil && !isFlow(&n) {
 		if err := checkPath(n.Path); err != nil {
 			return "", err
 		}
@@ -255,10 +256,19 @@ func (a *API) mayRun(ctx context.Context, n *engine.NewJob) error {
 	n.CreatedBy, n.Email = c.Username, c.Email
 	want := scope{domain: "jobs", action: "run", kind: "scripts", paths: n.Path}
 	switch {
-	case n.Preview != nil || n.Dependencies != nil:
+	case n.Preview != nil || n.Dependencies != nil || n.FlowPreview != nil:
 		want.kind = "preview"
 		if !c.role(n.Workspace).AtLeast(sluice.RoleDeveloper) {
-			return sluice.Errorf(sluice.CodeForbidden, "an operator may run only scripts that are saved")
+			return sluice.Errorf(sluice.CodeForbidden, "an operator may run only what is saved")
+		}
+	case isFlow(n):
+		want.kind, want.paths = "flows", n.FlowPath
+		if n.FlowVersion != 0 && c.Scoped {
+			f, err := a.e.FlowVersion(ctx, n.Workspace, n.FlowVersion)
+			if err != nil {
+				return err
+			}
+			want.paths = f.Path
 		}
 	case n.Hash != "" && c.Scoped:
 		s, err := a.e.ScriptByHash(ctx, n.Workspace, n.Hash)
@@ -268,6 +278,11 @@ func (a *API) mayRun(ctx context.Context, n *engine.NewJob) error {
 		want.paths = s.Path
 	}
 	return c.may(want)
+}
+
+// isFlow reports whether a job runs a saved flow or one that is not saved.
+func isFlow(n *engine.NewJob) bool {
+	return n.FlowPath != "" || n.FlowVersion != 0 || n.FlowPreview != nil
 }
 
 // PreviewFields are code that is run without being saved.
