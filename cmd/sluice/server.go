@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 
 	"sluice"
 	"sluice/internal/engine"
+	"sluice/internal/expr"
 	"sluice/internal/httpapi"
 	"sluice/internal/store"
 	"sluice/internal/store/sqlite"
@@ -75,6 +77,7 @@ type server struct {
 	name     string // of this server process
 	store    store.Store
 	engine   *engine.Engine
+	js       *expr.Pool
 	lock     *instanceLock
 	worker   *worker.Worker // nil without places
 	api      *httpapi.API
@@ -156,7 +159,9 @@ func (v *server) open(ctx context.Context) error {
 		return err
 	}
 	v.store = database
+	v.js = expr.New(expr.Options{Children: max(2, runtime.NumCPU())})
 	v.engine, err = engine.New(ctx, v.store, engine.Options{
+		Evaluator: expressions{v.js},
 		StopAfter: s.StopAfter, LostAfter: s.LostAfter, Retention: s.Retention, Logger: v.log,
 		KillGrace: s.KillGrace, Margin: s.LostMargin, AuditRetention: s.AuditRetention,
 	})
@@ -230,7 +235,7 @@ func (v *server) prepare(ctx context.Context) error {
 		return err
 	}
 	if n > 0 {
-		v.log.Info("saved the examples", "scripts", n)
+		v.log.Info("saved the examples", "number", n)
 	}
 	return nil
 }
@@ -317,6 +322,9 @@ func (v *server) removeJobs(instance string) {
 
 // close ends what is open.
 func (v *server) close() {
+	if v.js != nil {
+		v.js.Close()
+	}
 	if v.lock != nil {
 		v.lock.release()
 	}

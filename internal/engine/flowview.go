@@ -9,6 +9,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice"
 	"sluice/flow"
@@ -26,6 +27,7 @@ type FlowView struct {
 	Failure      *StepView       // nil: the flow has no such module
 	Preprocessor *StepView
 	UserStates   map[string]json.RawMessage // nil: none were set
+	Skipped      bool                       // it was stopped early by a step that says so
 }
 
 // StepView is how far a module is.
@@ -155,8 +157,59 @@ func (v *FlowView) others(r store.Reader, j *sluice.Job, parsed *rawFlow, state 
 			v.Preprocessor.Job = jobs[0].ID
 		}
 	}
-	v.UserStates, err = userStates(r, j)
+	if v.UserStates, err = userStates(r, j); err != nil {
+		return err
+	}
+	_, err = r.FlowResult(j.Seq, skippedMark)
+	v.Skipped = err == nil
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
 	return err
+}
+
+// earlyPoll is how often a flow is looked at that may give its result before
+// its end.
+const earlyPoll = 100 * time.Millisecond
+
+// AwaitResult is Await for who wants a result and nothing else: a flow that
+// gives it early (early_return) is returned with that, as if it had ended well.
+func (e *Engine) AwaitResult(ctx context.Context, workspace, id string) (*JobView, error) {
+	early, err := view(ctx, e, func(r store.Reader) (bool, error) {
+		j, err := jobIn(r, workspace, id)
+		if err != nil || !j.Kind.IsFlow() {
+			return false, err
+		}
+		v, err := e.flowOf(r, j)
+		return err == nil && v.EarlyReturn != "", nil // a flow that is gone has none
+	})
+	if err != nil || !early {
+		if err != nil {
+			return nil, err
+		}
+		return e.Await(ctx, workspace, id)
+	}
+	for {
+		var v *JobView
+		err := e.awaitJob(ctx, workspace, id, earlyPoll, func(r store.Reader, j *sluice.Job) (bool, error) {
+			result, err := r.FlowResult(j.Seq, earlyResult)
+			switch {
+			case err == nil && j.State != sluice.StateCompleted:
+				j.Outcome, j.Result = sluice.OutcomeSuccess, result
+				v = &JobView{Job: j}
+				return true, nil
+			case err != nil && !errors.Is(err, store.ErrNotFound):
+				return false, err
+			case j.State != sluice.StateCompleted:
+				return false, nil
+			}
+			v, err = e.jobView(r, j, false, false)
+			return true, err
+		})
+		if err != nil || v != nil {
+			return v, err
+		}
+	}
 }
 
 func isModule(raw json.RawMessage) bool {

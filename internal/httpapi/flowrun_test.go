@@ -137,6 +137,32 @@ func TestFlowWaitsForResult(t *testing.T) {
 	}
 }
 
+// TestFlowGivesResultEarly: who waits gets the result of the step that the flow
+// names, while the flow goes on.
+func TestFlowGivesResultEarly(t *testing.T) {
+	r := newRig(t)
+	r.ok(201, "POST", "/api/w/main/flows/create", strings.Replace(twoSteps, `{"modules"`, `{"early_return":"a","modules"`, 1))
+	answer := make(chan reply, 1)
+	go func() { answer <- r.do("POST", "/api/w/main/jobs/run_wait_result/f/f/a/two", `{"x":1}`) }()
+	var a sluice.Assignment
+	r.within(20*time.Second, "the first step", func() {
+		for a.Execution == 0 {
+			if as := r.take(1); len(as) == 1 {
+				a = as[0]
+			}
+		}
+	})
+	r.finish(a, true, `{"n":"early"}`)
+	if got := <-answer; got.status != 200 || got.body != `{"n":"early"}` {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	r.ok(404, "GET", "/api/w/main/jobs_u/completed/get/"+a.ParentJob, "")
+	r.finish(r.next(), true, `"late"`)
+	if got := r.ok(200, "GET", "/api/w/main/jobs_u/completed/get_result/"+a.ParentJob, ""); got != `"late"` {
+		t.Errorf("at the end: %s", got)
+	}
+}
+
 // TestFlowDependencies: the answer is the value as it was sent, and needs no
 // worker.
 func TestFlowDependencies(t *testing.T) {

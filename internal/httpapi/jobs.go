@@ -330,13 +330,14 @@ func (a *API) scheduledFor(ctx context.Context, in *JobRef) (int64, error) {
 	return j.ScheduledFor.UnixMilli(), nil
 }
 
-// awaitEnd returns a job when it has ended, or nil if that takes longer than d.
+// awaitEnd returns a job when it has ended, or a flow that gives its result
+// before; nil if that takes longer than d.
 func (a *API) awaitEnd(ctx context.Context, workspace, id string, d time.Duration) (*engine.JobView, error) {
 	open, stop := a.whileOpen(ctx)
 	defer stop()
 	wait, cancel := context.WithTimeout(open, d)
 	defer cancel()
-	v, err := a.e.Await(wait, workspace, id)
+	v, err := a.e.AwaitResult(wait, workspace, id)
 	if err == nil {
 		return v, nil
 	}
