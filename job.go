@@ -133,6 +133,7 @@ type Job struct {
 	Progress       *int     // percent, as the running job said last; nil: it said nothing
 	Phase          Phase
 	QueueLimit     *int64 // in PhasePreprocess: how many may wait in the group that it will be in; nil: as many as the group allows
+	Schedule       string // path of the schedule that it is a run of; "": none
 	CanceledBy     string
 	CanceledReason string
 	Result         json.RawMessage // set only where a call says that it loads it

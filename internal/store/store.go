@@ -185,6 +185,29 @@ type Flow struct {
 	Newest      bool // whether no newer version exists at its path
 }
 
+// Schedule has runs pushed at instants.
+type Schedule struct {
+	Workspace string
+	Path      string
+	Body      json.RawMessage // as it was pushed
+	Enabled   bool
+	NextAt    time.Time // when the run is due that is pushed and has not been due; zero: none is
+	NextJob   string    // that run
+	Failed    int       // runs in a row that have failed
+	EditedBy  string
+	Email     string // of who edited it: its runs have their rights
+	EditedAt  time.Time
+	Error     string // why it was disabled, for people; "": it was not
+}
+
+// ScheduleFilter selects schedules, by path.
+type ScheduleFilter struct {
+	Workspace string
+	PathStart string
+	Offset    int
+	Limit     int // 0: 1,000
+}
+
 // Workspace is a tenant.
 type Workspace struct {
 	ID, Name, Owner string
@@ -210,6 +233,8 @@ type JobFilter struct {
 	HasParent       bool
 	Step            string  // id of a step
 	Steps           bool    // only steps of flows
+	Schedule        string // runs of the schedule at a path
+	NoSchedule      bool   // no runs of schedules
 	NoSteps         bool    // no steps of flows
 	Among           []Among // each must hold
 	Key             *string

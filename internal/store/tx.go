@@ -104,6 +104,10 @@ type Reader interface {
 	FlowVersion(workspace string, n int64) (*Flow, error)
 	Flows(f FlowFilter) ([]*Flow, error)
 	FlowVersions(workspace, path string, most int) ([]*Flow, error)
+
+	// Schedule returns the schedule at a path, Schedules lists them by path.
+	Schedule(workspace, path string) (*Schedule, error)
+	Schedules(f ScheduleFilter) ([]*Schedule, error)
 }
 
 // Tx reads and writes inside one update.
@@ -240,6 +244,22 @@ type Tx interface {
 
 	InsertFlow(*Flow) error // draws N
 	SaveFlow(*Flow) error   // Archived, Deleted, Newest
+	// LockSchedule locks a schedule and returns it as it is now. SaveSchedule
+	// stores it, whether it exists or not.
+	LockSchedule(workspace, path string) (*Schedule, error)
+	SaveSchedule(*Schedule) error
+	DeleteSchedule(workspace, path string) error // ErrNotFound
+	// DueSchedules returns schedules whose NextAt is at or before now, the
+	// earliest first; NextSchedule the earliest NextAt; zero: none.
+	DueSchedules(now time.Time, most int) ([]*Schedule, error)
+	NextSchedule() (time.Time, error)
+	// AddTick notes that a run was pushed for an instant. ErrExists: one was.
+	// DropTick takes that back; it does nothing if there is none. DeleteTicks
+	// deletes those of instants before one.
+	AddTick(workspace, path string, due time.Time) error
+	DropTick(workspace, path string, due time.Time) error
+	DeleteTicks(before time.Time, most int) (int, error)
+
 	// DeleteFlow marks all versions at a path as deleted, and returns how many
 	// were not. EraseFlows removes versions that are deleted and of whose path no
 	// job of kind flow is open, at most `most` of them.

@@ -34,7 +34,7 @@ job.worker, job.canceled_by, job.canceled_reason, job.limit_n, job.limit_window_
 job.kind, job.path, job.hash, job.language, job.tag, job.priority, job.created_us, job.scheduled_us, job.expires_us,
 job.created_by, job.email, job.parent, job.root, job.key, job.on_limit, job.timeout_us, job.max_lost,
 job.delete_after_us, job.big, job.content, job.args, job.labels, job.progress, job.phase, job.queue_limit,
-job.step, job.step_n, job.scope`
+job.step, job.step_n, job.scope, job.schedule`
 
 // uuidBytes returns the 16 bytes of a canonical UUID as a string; "" for
 // anything else, which no row has.
@@ -100,7 +100,7 @@ func scanJob(s *stmt) (j *sluice.Job, big bool) {
 	}
 	j.Labels, j.Progress = splitLabels(s.getStr()), getProgress(s)
 	getPhase(s, j)
-	j.Step, j.StepN, j.FlowScope = s.getStr(), int(s.getInt()), s.getStr()
+	j.Step, j.StepN, j.FlowScope, j.Schedule = s.getStr(), int(s.getInt()), s.getStr(), s.getStr()
 	return j, big
 }
 
@@ -221,8 +221,8 @@ var (
 	qInsertJob = sqlText(`INSERT OR FAIL INTO job (seq, rev, state, outcome, attempt, lost, started_us, completed_us, worker,
 canceled_by, canceled_reason, limit_n, limit_window_us, limit_mode, open, expiry_us, delete_us, id, workspace, kind, path, hash,
 language, tag, priority, created_us, scheduled_us, expires_us, created_by, email, parent, root, key, key_hash, on_limit,
-timeout_us, max_lost, delete_after_us, big, content, args, labels, phase, queue_limit, step, step_n, scope)
-VALUES (?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?)`)
+timeout_us, max_lost, delete_after_us, big, content, args, labels, phase, queue_limit, step, step_n, scope, schedule)
+VALUES (?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?,?)`)
 	qInsertPayload = sqlText(`INSERT INTO payload (seq, content, args) VALUES (?, ?, ?)`)
 	qUninsertJobs  = sqlText(`DELETE FROM job WHERE seq >= ?`)
 	qUninsertBig   = sqlText(`DELETE FROM payload WHERE seq >= ?`)
@@ -281,7 +281,7 @@ func (t *tx) insertJob(j *sluice.Job, seq, rev int64) error {
 	} else {
 		s.int(0).str(j.Content).bytes(j.Args)
 	}
-	if _, err := s.str(strings.Join(j.Labels, "\n")).phase(j).str(j.Step).int(int64(j.StepN)).str(j.FlowScope).run(); err != nil {
+	if _, err := s.str(strings.Join(j.Labels, "\n")).phase(j).str(j.Step).int(int64(j.StepN)).str(j.FlowScope).str(j.Schedule).run(); err != nil {
 		return err
 	}
 	if big {

@@ -95,6 +95,12 @@ func whereJobs(f *store.JobFilter) *where {
 	if f.HasParent {
 		w.add("job.parent IS NOT NULL", func(*stmt) {})
 	}
+	if name := f.Schedule; name != "" {
+		w.add("job.schedule = ? AND job.schedule <> ''", func(s *stmt) { s.str(name) })
+	}
+	if f.NoSchedule {
+		w.add("job.schedule = ''", func(*stmt) {})
+	}
 	w.text("job.step", f.Step)
 	if f.Steps {
 		w.add("job.step <> ''", func(*stmt) {})

@@ -207,7 +207,7 @@ CREATE TABLE job (
   big              INTEGER NOT NULL, -- 1: content and args are in payload
   content          TEXT    NOT NULL,
   args             BLOB
-, labels TEXT NOT NULL DEFAULT '', progress INTEGER NOT NULL DEFAULT 0, phase INTEGER NOT NULL DEFAULT 0, queue_limit INTEGER NOT NULL DEFAULT 0, step TEXT NOT NULL DEFAULT '', step_n INTEGER NOT NULL DEFAULT 0, scope TEXT NOT NULL DEFAULT '');
+, labels TEXT NOT NULL DEFAULT '', progress INTEGER NOT NULL DEFAULT 0, phase INTEGER NOT NULL DEFAULT 0, queue_limit INTEGER NOT NULL DEFAULT 0, step TEXT NOT NULL DEFAULT '', step_n INTEGER NOT NULL DEFAULT 0, scope TEXT NOT NULL DEFAULT '', schedule TEXT NOT NULL DEFAULT '');
 
 CREATE INDEX job_completed ON job (completed_us) WHERE completed_us > 0;
 
@@ -226,6 +226,8 @@ CREATE INDEX job_open      ON job (workspace, seq, path) WHERE open = 1;
 CREATE INDEX job_parent ON job (parent, step, step_n) WHERE parent IS NOT NULL;
 
 CREATE INDEX job_rev       ON job (rev);
+
+CREATE INDEX job_schedule ON job (workspace, schedule, open) WHERE schedule <> '';
 
 CREATE INDEX job_workspace ON job (workspace);
 
@@ -322,6 +324,23 @@ CREATE TABLE result (
   result BLOB NOT NULL
 );
 
+CREATE TABLE schedule (
+  workspace TEXT    NOT NULL,
+  path      TEXT    NOT NULL,
+  enabled   INTEGER NOT NULL,
+  next_us   INTEGER NOT NULL, -- when the run that is pushed is due; 0: none is pushed
+  failed    INTEGER NOT NULL, -- runs in a row that have failed
+  next_job  BLOB,
+  edited_us INTEGER NOT NULL,
+  edited_by TEXT    NOT NULL,
+  email     TEXT    NOT NULL,
+  error     TEXT    NOT NULL, -- why it was disabled; '': it was not
+  body      BLOB    NOT NULL,
+  PRIMARY KEY (workspace, path)
+) WITHOUT ROWID;
+
+CREATE INDEX schedule_next ON schedule (next_us) WHERE next_us > 0;
+
 CREATE TABLE script (
   n          INTEGER PRIMARY KEY,
   workspace  TEXT    NOT NULL,
@@ -383,6 +402,15 @@ CREATE TABLE tally (
   running   INTEGER NOT NULL,
   PRIMARY KEY (workspace, tag)
 ) WITHOUT ROWID;
+
+CREATE TABLE tick (
+  workspace TEXT    NOT NULL,
+  path      TEXT    NOT NULL,
+  due_us    INTEGER NOT NULL,
+  PRIMARY KEY (workspace, path, due_us)
+) WITHOUT ROWID;
+
+CREATE INDEX tick_due ON tick (due_us);
 
 CREATE TABLE token (
   hash       BLOB PRIMARY KEY, -- SHA-256 of the token
