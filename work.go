@@ -31,6 +31,7 @@ type Assignment struct {
 	CreatedBy string
 	Email     string
 	ParentJob string
+	Schedule  string // path of the schedule that it is a run of; "": none
 	RootJob   string
 	FlowStep  string    // id of the step of a flow that the job is; "": of none
 	FlowPath  string    // of the flow whose step it is

@@ -277,7 +277,7 @@ func (u *unit) start(l *line, j *sluice.Job, p program, c *takeCall) error {
 	a := sluice.Assignment{
 		Execution: x.ID, JobID: j.ID, Attempt: x.Attempt, Workspace: j.Workspace, Kind: j.Kind, Path: j.Path,
 		Hash: j.Hash, Language: j.Language, Content: p.content, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
-		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, FlowStep: j.Step, FlowPath: p.flowPath,
+		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, Schedule: j.Schedule, FlowStep: j.Step, FlowPath: p.flowPath,
 		Scheduled: j.ScheduledFor, Timeout: j.Timeout,
 		Prompt: prompt, Lock: p.lock, Dedicated: p.dedicated, Entry: entry(j),
 	}
@@ -391,6 +391,20 @@ func (u *unit) promote(l *line) error {
 // arrive makes a job that is due stand in its line, or fail at once if it has
 // no room and asked for that. The job counts as waiting in its group already.
 func (u *unit) arrive(l *line, j *sluice.Job) error {
+	if j.Schedule != "" {
+		out, err := u.overlaps(j)
+		if err != nil {
+			return err
+		}
+		if out {
+			if l.group != nil {
+				l.group.Waiting--
+				l.group.changed = true
+			}
+			u.touch(l) // it may have been made for this job alone
+			return u.leaveOut(j)
+		}
+	}
 	if j.OnLimit == sluice.OnLimitFail && l.group != nil {
 		room, err := u.roomBehind(l.group, j)
 		if err != nil {

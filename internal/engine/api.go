@@ -37,6 +37,7 @@ type NewJob struct {
 	Email        string
 	ParentJob    string
 	RootJob      string
+	Schedule     string // path of the schedule that it is a run of
 
 	QueueLimit      *int64        // refuse if more than this many would wait in the group
 	MaxWait         time.Duration // fail with WaitedTooLong if not started so long after it is due; 0: the script's

@@ -49,25 +49,26 @@ type Options struct {
 // Engine runs jobs under limits on a store. Its methods may be called
 // concurrently; those that change something return when the change is durable.
 type Engine struct {
-	store    store.Store
-	o        Options
-	log      *slog.Logger
-	dispatch *dispatcher
-	jobKey   atomic.Pointer[[]byte] // signs job tokens; nil: not read yet
-	progress *progressBook
-	hub      *hub
-	scripts  scriptCache
-	flows    flowCache
-	flowKick chan struct{} // a flow is due
-	people   identities
-	hashes   chan struct{} // passwords that are being hashed
-	reapMu   sync.Mutex
-	readyAt  time.Time     // when this server became ready to hear heartbeats
-	lead     time.Duration // of the store's clock before the uptime, when workers were last looked at
-	deaf     atomic.Bool   // since then the store failed, so that somebody was not heard
-	stopped  chan struct{}
-	stop     sync.Once
-	unsub    func()
+	store        store.Store
+	o            Options
+	log          *slog.Logger
+	dispatch     *dispatcher
+	jobKey       atomic.Pointer[[]byte] // signs job tokens; nil: not read yet
+	progress     *progressBook
+	hub          *hub
+	scripts      scriptCache
+	flows        flowCache
+	flowKick     chan struct{} // a flow is due
+	scheduleKick chan struct{} // schedules changed
+	people       identities
+	hashes       chan struct{} // passwords that are being hashed
+	reapMu       sync.Mutex
+	readyAt      time.Time     // when this server became ready to hear heartbeats
+	lead         time.Duration // of the store's clock before the uptime, when workers were last looked at
+	deaf         atomic.Bool   // since then the store failed, so that somebody was not heard
+	stopped      chan struct{}
+	stop         sync.Once
+	unsub        func()
 
 	known  sync.Map // workers that have a row
 	quiet  sync.Map // workers for whom there was no order when last looked, and no word of one since
@@ -108,7 +109,7 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		store: audited{s}, hashes: make(chan struct{}, hashesAtOnce), o: o, log: o.Logger, dispatch: newDispatcher(), hub: newHub(), progress: newProgressBook(), stopped: make(chan struct{}),
-		due: map[int64]time.Time{}, flowKick: make(chan struct{}, 1),
+		due: map[int64]time.Time{}, flowKick: make(chan struct{}, 1), scheduleKick: make(chan struct{}, 1),
 	}
 	now, err := e.Now(ctx)
 	if err != nil {
@@ -149,6 +150,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	wg.Go(func() { e.runFlows(ctx) })
 	wg.Go(func() { e.runHub(ctx) })
 	wg.Go(func() { e.runProgress(ctx) })
+	wg.Go(func() { e.runSchedules(ctx) })
 	wg.Go(func() { e.every(ctx, "declare silent workers lost", e.Reap) })
 	wg.Go(func() { e.every(ctx, "delete what is old", e.Clean) })
 	wg.Go(func() { e.every(ctx, "note the use of tokens", e.NoteTokenUse) })
@@ -234,6 +236,9 @@ func (e *Engine) cleanHistory(tx store.Tx) (bool, error) {
 	}
 	if _, err = tx.DeleteWorkers(now.Add(-24*time.Hour), cleanRows); err != nil {
 		return false, err
+	}
+	if n, err := tx.DeleteTicks(now.Add(-tickKept), cleanRows); err != nil || n >= cleanRows {
+		return true, err
 	}
 	return e.cleanPeople(tx, now)
 }

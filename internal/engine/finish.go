@@ -215,6 +215,9 @@ func (u *unit) end(j *sluice.Job, o sluice.Outcome, result json.RawMessage) erro
 			return err
 		}
 	}
+	if j.Schedule != "" {
+		u.ran = append(u.ran, ran{j, result})
+	}
 	if j.Step == "" {
 		return nil
 	}

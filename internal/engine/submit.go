@@ -206,7 +206,7 @@ func knownJobs(tx store.Tx, news []NewJob, ids []string) (map[string]string, err
 func (e *Engine) build(tx store.Tx, n *NewJob, id string, paths map[string]*compiled) (*push, error) {
 	j := &sluice.Job{
 		ID: id, Workspace: n.Workspace, Args: n.Args, Tag: n.Tag, CreatedBy: n.CreatedBy, Email: n.Email,
-		ParentJob: n.ParentJob, RootJob: n.RootJob, ScheduledFor: n.ScheduledFor, MaxLostAttempts: defaultLostAttempts,
+		ParentJob: n.ParentJob, RootJob: n.RootJob, Schedule: n.Schedule, ScheduledFor: n.ScheduledFor, MaxLostAttempts: defaultLostAttempts,
 		OnLimit: sluice.OnLimitQueue, Timeout: n.Timeout, DeleteAfter: -1,
 	}
 	if n.ScheduledIn > 0 {
@@ -439,9 +439,11 @@ func (u *unit) line(pushes []*push) error {
 		switch {
 		case j.State == sluice.StateScheduled:
 			later[l] = append(later[l], j)
-		case j.OnLimit == sluice.OnLimitFail && p.group != nil:
-			if err := u.flush(p.group, stand); err != nil { // who came before it counts
-				return err
+		case j.Schedule != "", j.OnLimit == sluice.OnLimitFail && p.group != nil:
+			if p.group != nil {
+				if err := u.flush(p.group, stand); err != nil { // who came before it counts
+					return err
+				}
 			}
 			if err := u.arrive(l, j); err != nil {
 				return err

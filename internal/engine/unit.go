@@ -28,6 +28,7 @@ type unit struct {
 	endings   map[int64]flow.End    // of flows that ended here, by the number of the job
 	cancelled int                   // steps that were cancelled with their flows
 	flowReady bool                  // a line of flows became ready
+	ran       []ran                 // runs of schedules that have ended
 	ahead     int                   // how many first jobs of a line without a group are likely to be taken
 }
 
@@ -315,6 +316,11 @@ func (u *unit) room(g *store.Group, pushed limit.Limit, ahead int64) (limit.Room
 func (u *unit) settle() error {
 	if err := u.moveFlows(); err != nil {
 		return err
+	}
+	if len(u.ran) > 0 {
+		if err := u.handleRuns(); err != nil {
+			return err
+		}
 	}
 	for _, g := range u.groups {
 		if g.touched {

@@ -193,7 +193,7 @@ type Schedule struct {
 	Enabled   bool
 	NextAt    time.Time // when the run is due that is pushed and has not been due; zero: none is
 	NextJob   string    // that run
-	Failed    int       // runs in a row that have failed
+	Failed    int       // runs in a row that have failed; <0: that have succeeded since, until it counts as recovered
 	EditedBy  string
 	Email     string // of who edited it: its runs have their rights
 	EditedAt  time.Time
@@ -233,8 +233,8 @@ type JobFilter struct {
 	HasParent       bool
 	Step            string  // id of a step
 	Steps           bool    // only steps of flows
-	Schedule        string // runs of the schedule at a path
-	NoSchedule      bool   // no runs of schedules
+	Schedule        string  // runs of the schedule at a path
+	NoSchedule      bool    // no runs of schedules
 	NoSteps         bool    // no steps of flows
 	Among           []Among // each must hold
 	Key             *string

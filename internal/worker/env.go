@@ -39,7 +39,7 @@ func (t *Task) variables() [][2]string {
 		{"WM_ROOT_FLOW_JOB_ID", root},
 		{"WM_FLOW_PATH", t.FlowPath},
 		{"WM_FLOW_STEP_ID", t.FlowStep},
-		{"WM_SCHEDULE_PATH", ""},
+		{"WM_SCHEDULE_PATH", t.Schedule},
 		{"WM_SCHEDULED_FOR", t.Scheduled.UTC().Format(time.RFC3339Nano)},
 		{"WM_STATE_PATH", t.statePath()},
 		{"WM_STATE_PATH_NEW", t.statePath()},

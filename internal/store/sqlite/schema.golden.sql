@@ -329,7 +329,7 @@ CREATE TABLE schedule (
   path      TEXT    NOT NULL,
   enabled   INTEGER NOT NULL,
   next_us   INTEGER NOT NULL, -- when the run that is pushed is due; 0: none is pushed
-  failed    INTEGER NOT NULL, -- runs in a row that have failed
+  failed    INTEGER NOT NULL, -- runs in a row that have failed; below 0: see the contract
   next_job  BLOB,
   edited_us INTEGER NOT NULL,
   edited_by TEXT    NOT NULL,

@@ -24,7 +24,7 @@ func jobFields(w *world) {
 		ExpiresAt: at.Add(time.Hour), Key: "k\x00\xff*", HasKey: true,
 		Limit:   &limit.Limit{N: 3, Window: 90 * time.Second, Mode: limit.Start},
 		OnLimit: sluice.OnLimitFail, Timeout: time.Minute, MaxLostAttempts: 3, DeleteAfter: 5 * time.Second, State: sluice.StateScheduled,
-		Phase: sluice.PhasePreprocess, QueueLimit: ptr(int64(0)), Step: "é", StepN: -1, FlowScope: "b/2",
+		Phase: sluice.PhasePreprocess, QueueLimit: ptr(int64(0)), Step: "é", StepN: -1, FlowScope: "b/2", Schedule: "f/é😀/s",
 	}
 	emptyKey := w.job()
 	emptyKey.HasKey = true
