@@ -124,6 +124,7 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 			e.quiet.Delete(w)
 		}
 		if sig.Flows {
+			e.kickSchedules()
 			select {
 			case e.flowKick <- struct{}{}:
 			default:

@@ -32,10 +32,6 @@ const tickKept = 48 * time.Hour
 // ticksPerLook is how many schedules one transaction moves on.
 const ticksPerLook = 100
 
-// longestTick is how long the loop of schedules sleeps at most: schedules may
-// have come by way of another server.
-const longestTick = 30 * time.Second
-
 // ScheduleBody holds the fields of a pushed schedule that mean something to
 // the engine. Everything else is stored and given back.
 type ScheduleBody struct {
@@ -187,7 +183,7 @@ func (e *Engine) EnableSchedule(ctx context.Context, workspace, path string, on 
 
 // changeSchedule changes a schedule, and what is pushed of it.
 func (e *Engine) changeSchedule(ctx context.Context, workspace, path string, by Editor, change func(*store.Schedule) error) error {
-	err := e.store.Update(ctx, func(tx store.Tx) error {
+	return e.store.Update(ctx, func(tx store.Tx) error {
 		if err := needWorkspace(tx, workspace); err != nil {
 			return err
 		}
@@ -217,10 +213,9 @@ func (e *Engine) changeSchedule(ctx context.Context, workspace, path string, by 
 		if err := tx.SaveSchedule(s); err != nil {
 			return err
 		}
+		tx.Signal(store.Signal{Flows: true})
 		return u.settle()
 	})
-	e.kickSchedules()
-	return err
 }
 
 // DeleteSchedule deletes a schedule, and its run that is not due yet.
@@ -387,11 +382,11 @@ func (u *unit) pushOne(n *NewJob) (string, error) {
 }
 
 // Tick pushes the next runs of schedules whose last one has fallen due. It
-// returns when to look again. Run calls it.
+// returns when to look again by itself; <0: not before a signal. Run calls it.
 func (e *Engine) Tick(ctx context.Context) (time.Duration, error) {
-	next := longestTick
+	next := time.Duration(-1)
 	err := e.store.Update(ctx, func(tx store.Tx) error {
-		next = longestTick
+		next = -1
 		now := tx.Now()
 		due, err := tx.DueSchedules(now, ticksPerLook)
 		if err != nil {
@@ -409,7 +404,7 @@ func (e *Engine) Tick(ctx context.Context) (time.Duration, error) {
 		}
 		at, err := tx.NextSchedule()
 		if err == nil && !at.IsZero() {
-			next = min(max(at.Sub(now), 0), longestTick)
+			next = max(at.Sub(now), 0)
 		}
 		return err
 	})
@@ -455,7 +450,11 @@ func (e *Engine) runSchedules(ctx context.Context) {
 			e.log.Error("push runs of schedules", "error", err)
 			next = retryAfter
 		}
-		t.Reset(max(next, time.Millisecond))
+		if next >= 0 {
+			t.Reset(max(next, time.Millisecond))
+		} else {
+			t.Stop()
+		}
 	}
 }
 

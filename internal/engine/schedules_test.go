@@ -15,9 +15,9 @@ import (
 
 var ann = engine.Editor{Username: "ann", Email: "ann@example.com"}
 
-func (w *world) schedule(path, cron, script string, settings ...any) {
+func (w *world) schedule(path, script string, settings ...any) {
 	w.t.Helper()
-	w.must(w.CreateSchedule(w.ctx(), "main", scheduleBody(w, path, cron, script, settings...), ann))
+	w.must(w.CreateSchedule(w.ctx(), "main", scheduleBody(w, path, "*/10 * * * * *", script, settings...), ann))
 }
 
 func scheduleBody(w *world, path, cron, script string, settings ...any) json.RawMessage {
@@ -67,7 +67,7 @@ func (w *world) runsAre(path, want string) {
 func TestScheduleRuns(t *testing.T) {
 	w := newWorld(t)
 	w.script("f/a/job")
-	w.schedule("f/a/every", "*/10 * * * * *", "f/a/job", "tag", "gpu")
+	w.schedule("f/a/every", "f/a/job", "tag", "gpu")
 	w.runsAre("f/a/every", "10s scheduled")
 	j := w.runs("f/a/every")[0]
 	if j.Tag != "gpu" || string(j.Args) != `{"x":1}` || j.CreatedBy != "schedule-f-a-every" || j.Email != ann.Email || j.Path != "f/a/job" {
@@ -95,7 +95,7 @@ func TestScheduleRuns(t *testing.T) {
 func TestScheduleChanges(t *testing.T) {
 	w := newWorld(t)
 	w.script("f/a/job")
-	w.schedule("f/a/s", "*/10 * * * * *", "f/a/job")
+	w.schedule("f/a/s", "f/a/job")
 	w.must(w.EnableSchedule(w.ctx(), "main", "f/a/s", false, ann))
 	w.runsAre("f/a/s", "10s canceled")
 	w.must(w.EnableSchedule(w.ctx(), "main", "f/a/s", true, ann))
@@ -135,7 +135,7 @@ func TestScheduleChanges(t *testing.T) {
 func TestScheduleOverlap(t *testing.T) {
 	w := newWorld(t)
 	w.script("f/a/job", "concurrent_limit", 1)
-	w.schedule("f/a/alone", "*/10 * * * * *", "f/a/job", "no_flow_overlap", true)
+	w.schedule("f/a/alone", "f/a/job", "no_flow_overlap", true)
 	w.clock.advance(10 * time.Second)
 	w.tick()
 	first := w.take("w1", 9)
@@ -156,8 +156,8 @@ func TestScheduleOverlap(t *testing.T) {
 	w.script("f/b/job", "concurrent_limit", 1)
 	w.push("f/b/job")
 	w.take("w1", 9)
-	w.schedule("f/b/alone", "*/10 * * * * *", "f/b/job", "no_flow_overlap", true)
-	w.schedule("f/b/both", "*/10 * * * * *", "f/b/job")
+	w.schedule("f/b/alone", "f/b/job", "no_flow_overlap", true)
+	w.schedule("f/b/both", "f/b/job")
 	for range 2 {
 		w.clock.advance(10 * time.Second)
 		w.tick()
@@ -175,7 +175,7 @@ func TestScheduleHandlers(t *testing.T) {
 	for _, p := range []string{"f/a/job", "f/a/bad", "f/a/well", "f/a/good"} {
 		w.script(p, "tag", strings.TrimPrefix(p, "f/a/"))
 	}
-	w.schedule("f/a/s", "*/10 * * * * *", "f/a/job",
+	w.schedule("f/a/s", "f/a/job",
 		"on_failure", "script/f/a/bad", "on_failure_times", 2, "on_failure_exact", true, "on_failure_extra_args", obj{"more": 7},
 		"on_recovery", "script/f/a/well", "on_recovery_times", 2, "on_success", "script/f/a/good")
 	var got []string
@@ -204,8 +204,8 @@ func TestScheduleOfFlowAndRetry(t *testing.T) {
 	w := newWorld(t)
 	w.script("f/a/job")
 	w.flow("f/a/flow", []obj{{"id": "a", "value": obj{"type": "script", "path": "f/a/job", "input_transforms": obj{}}}})
-	w.schedule("f/a/s", "*/10 * * * * *", "f/a/flow", "is_flow", true)
-	w.schedule("f/a/r", "*/10 * * * * *", "f/a/job", "retry", obj{"constant": obj{"attempts": 1, "seconds": 0}})
+	w.schedule("f/a/s", "f/a/flow", "is_flow", true)
+	w.schedule("f/a/r", "f/a/job", "retry", obj{"constant": obj{"attempts": 1, "seconds": 0}})
 	w.clock.advance(10 * time.Second)
 	w.tick()
 	tries := 0
@@ -227,7 +227,7 @@ func TestScheduleOfFlowAndRetry(t *testing.T) {
 func TestScheduleOfNothing(t *testing.T) {
 	w := newWorld(t)
 	hash := w.script("f/a/job")
-	w.schedule("f/a/s", "*/10 * * * * *", "f/a/job")
+	w.schedule("f/a/s", "f/a/job")
 	_ = hash
 	w.must(w.ArchiveScript(w.ctx(), "main", "f/a/job"))
 	w.clock.advance(10 * time.Second)
@@ -243,7 +243,7 @@ func TestScheduleOfNothing(t *testing.T) {
 func TestScheduleServers(t *testing.T) {
 	w := newWorld(t)
 	w.script("f/a/job")
-	w.schedule("f/a/s", "*/10 * * * * *", "f/a/job")
+	w.schedule("f/a/s", "f/a/job")
 	var engines []*engine.Engine
 	for range 3 {
 		e, err := engine.New(w.ctx(), w.store, w.o)
@@ -276,7 +276,7 @@ func TestScheduleServers(t *testing.T) {
 func TestScheduleRefused(t *testing.T) {
 	w := newWorld(t)
 	w.script("f/a/job")
-	w.schedule("f/a/s", "*/10 * * * * *", "f/a/job")
+	w.schedule("f/a/s", "f/a/job")
 	for field, b := range map[string]json.RawMessage{
 		"schedule":         scheduleBody(w, "f/a/t", "61 * * * * *", "f/a/job"),
 		"timezone":         scheduleBody(w, "f/a/t", "* * * * * *", "f/a/job", "timezone", "Mars"),

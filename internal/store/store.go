@@ -68,7 +68,7 @@ type Signal struct {
 	Tags    []string // lines with these tags became ready or wake at another time
 	Rev     int64    // newest change to a job; 0: none
 	Workers []string // workers for whom there is an order
-	Flows   bool     // the run of a flow is due, or wakes at another time
+	Flows   bool     // the run of a flow is due, or wakes at another time, or a schedule has changed
 }
 
 // Stats are counters since the store was opened.
