@@ -46,6 +46,44 @@ type Job struct {
 	Result         json.RawMessage `json:"result,omitempty"`
 	Logs           string          `json:"logs,omitempty"`
 	Wait           *sluice.Wait    `json:"wait,omitempty"` // why it does not run, while it waits
+	// Of a step of a flow: the module that it runs, and its iteration or branch.
+	Step  string `json:"flow_step_id,omitempty"`
+	StepN *int   `json:"flow_step_n,omitempty"`
+	// Of a flow: what it runs, and how far it is.
+	RawFlow    json.RawMessage `json:"raw_flow,omitempty"`
+	FlowStatus *FlowStatus     `json:"flow_status,omitempty"`
+}
+
+// FlowStatus is how far a flow is.
+type FlowStatus struct {
+	Step         int            `json:"step"` // index of the module that is at work
+	Modules      []ModuleStatus `json:"modules"`
+	Failure      *ModuleStatus  `json:"failure_module,omitempty"`
+	Preprocessor *ModuleStatus  `json:"preprocessor_module,omitempty"`
+}
+
+// ModuleStatus is how far a module of a flow is. Type is one of Windmill's:
+// WaitingForPriorSteps, WaitingForExecutor, WaitingForEvents, InProgress,
+// Success and Failure.
+type ModuleStatus struct {
+	Type    string   `json:"type"`
+	ID      string   `json:"id"`
+	Job     string   `json:"job,omitempty"`
+	Jobs    []string `json:"flow_jobs,omitempty"`         // of a loop or branchall
+	Success []*bool  `json:"flow_jobs_success,omitempty"` // of each; nil: it has not ended
+	Retries []string `json:"failed_retries,omitempty"`    // jobs of attempts that failed
+	Skipped bool     `json:"skipped,omitempty"`
+	Needed  *int     `json:"count,omitempty"` // of WaitingForEvents: approvals
+	// Of a loop or branchall.
+	Iterations *Iterations `json:"iterations,omitempty"`
+}
+
+// Iterations counts those of a loop, or branches.
+type Iterations struct {
+	Total  *int `json:"total"` // nil: not known yet
+	Begun  int  `json:"begun"`
+	Done   int  `json:"done"`
+	Failed int  `json:"failed"`
 }
 
 // Completed reports whether the job has ended.
@@ -64,12 +102,14 @@ func (j *Job) Outcome() sluice.Outcome {
 	return sluice.OutcomeSuccess
 }
 
-// RunRequest asks for one run. Exactly one of Path, Hash and Preview names
-// what to run; everything else may be left zero.
+// RunRequest asks for one run. Exactly one of Path, Hash, Preview, FlowPath and
+// FlowPreview names what to run; everything else may be left zero.
 type RunRequest struct {
 	Path         string          `json:"path,omitempty"`
 	Hash         string          `json:"hash,omitempty"`
 	Preview      *Preview        `json:"preview,omitempty"`
+	FlowPath     string          `json:"flow_path,omitempty"`
+	FlowPreview  *FlowPreview    `json:"flow_preview,omitempty"`
 	Args         json.RawMessage `json:"args,omitempty"`   // a JSON object
 	ID           string          `json:"job_id,omitempty"` // a UUID, see [NewID]; pushing it twice is pushing it once
 	ScheduledFor *time.Time      `json:"scheduled_for,omitempty"`
@@ -90,6 +130,12 @@ type Preview struct {
 	WindowS         *int   `json:"concurrency_time_window_s,omitempty"`
 	Key             string `json:"concurrency_key,omitempty"`
 	WindowFrom      string `json:"concurrency_window_from,omitempty"`
+}
+
+// FlowPreview is a flow to run without saving it.
+type FlowPreview struct {
+	Value json.RawMessage `json:"value"`
+	Path  string          `json:"path,omitempty"` // names the keys of its limits
 }
 
 // NewID draws a random UUID for [RunRequest.ID].
@@ -151,9 +197,18 @@ func (c *Client) Job(ctx context.Context, id string) (*Job, error) {
 	return fetch[*Job](ctx, c, get(c.in("jobs_u/get/"+escapeSegment(id)), url.Values{"no_logs": {"true"}}))
 }
 
+// RestartFlow runs a flow that has ended again from one of its steps on; what
+// ran before is taken over. It returns the id of the new run.
+func (c *Client) RestartFlow(ctx context.Context, id, step string) (string, error) {
+	again, err := fetch[string](ctx, c, post(c.in("jobs/restart/f/"+escapeSegment(id)), map[string]string{"step_id": step}))
+	return strings.TrimSpace(again), err
+}
+
 // JobFilter selects jobs of the workspace; zero fields do not select.
 type JobFilter struct {
 	Path     string
+	Parent   string // id of a job: those that it pushed
+	Steps    *bool  // only steps of flows, or none of them
 	Running  *bool
 	Success  *bool
 	Canceled *bool
@@ -182,6 +237,8 @@ func (c *Client) Jobs(ctx context.Context, f JobFilter) ([]Job, error) {
 		}
 	}
 	text("script_path_exact", f.Path)
+	text("parent_job", f.Parent)
+	flag("is_flow_step", f.Steps)
 	text("tag", f.Tag)
 	text("worker", f.Worker)
 	flag("running", f.Running)
@@ -231,6 +288,8 @@ type Update struct {
 	LogOffset int64  `json:"log_offset"`        // UTF-16 code units; ask from here next time
 	// StreamOffset is the same of the stream; 0: there is none.
 	StreamOffset int64 `json:"stream_offset"`
+	// FlowStatus is how far a flow is; nil for other jobs.
+	FlowStatus *FlowStatus `json:"flow_status"`
 }
 
 // Seen is what a caller of [Client.Update] knows of a job already; the zero

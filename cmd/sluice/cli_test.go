@@ -317,7 +317,7 @@ func TestArguments(t *testing.T) {
 	} {
 		a, _ := terminal(nil)
 		a.in = strings.NewReader(`{"stdin":true}`)
-		got, err := (&runCmd{Data: data}).arguments(a)
+		got, err := (&runFlags{Data: data}).arguments(a)
 		if want == "error" && sluice.CodeOf(err) != sluice.CodeInvalid || want != "error" && string(got) != want {
 			t.Errorf("-d %q: got %s, error %v", data, got, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,6 +19,9 @@ type flowsCmd struct {
 	List    flowsListCmd    `cmd:"" help:"List the flows of the workspace."`
 	Get     flowsGetCmd     `cmd:"" help:"Show a flow and its steps."`
 	History flowsHistoryCmd `cmd:"" help:"List the versions of a flow, newest first."`
+	Run     flowsRunCmd     `cmd:"" help:"Run a flow."`
+	Preview flowsPreviewCmd `cmd:"" help:"Run the flow of a folder without saving it."`
+	Restart flowsRestartCmd `cmd:"" help:"Run a flow that has ended again, from one of its steps on."`
 	Archive flowsArchiveCmd `cmd:"" help:"Archive a flow: nobody can run it then. Its runs go on."`
 	Delete  flowsDeleteCmd  `cmd:"" help:"Delete all versions of a flow. Its runs go on."`
 }
@@ -28,7 +32,7 @@ type flowArg struct {
 }
 
 type flowsPushCmd struct {
-	Dir            string `arg:"" type:"existingdir" help:"Folder of the flow, such as f/demo/all.flow, with flow.yaml in it."`
+	Dir            string `arg:"" help:"Folder of the flow, such as f/demo/all.flow, with flow.yaml in it."`
 	Path           string `arg:"" optional:"" help:"Path of the flow; that of the folder if not given."`
 	ApplyToWaiting bool   `help:"Give runs that wait already the new limits, too."`
 	Message        string `short:"m" help:"Why, for the history of versions." placeholder:"TEXT"`
@@ -38,9 +42,9 @@ type flowsPushCmd struct {
 
 // Run saves one flow.
 func (p *flowsPushCmd) Run(ctx context.Context, a *app) error {
-	where := cmp.Or(p.Path, splitFlow(filepath.ToSlash(filepath.Clean(p.Dir))))
+	where := cmp.Or(p.Path, pathOfFolder(p.Dir))
 	if where == "" {
-		return usage(sluice.Invalid("PATH", "is needed: the name of the folder does not end in .flow or __flow"))
+		return usage(sluice.Invalid("PATH", "is needed: %s is no relative path that ends in .flow or __flow", p.Dir))
 	}
 	body, err := readFlow(os.DirFS(p.Dir), ".", where)
 	if err != nil {
@@ -60,6 +64,16 @@ func (p *flowsPushCmd) Run(ctx context.Context, a *app) error {
 	}
 	a.showPushed([]pushed{one}, nil)
 	return nil
+}
+
+// pathOfFolder returns the path of a flow whose folder is named as seen from the
+// top of its repository; "" if it is not.
+func pathOfFolder(dir string) string {
+	where := splitFlow(filepath.ToSlash(filepath.Clean(dir)))
+	if !fs.ValidPath(where) {
+		return ""
+	}
+	return where
 }
 
 type flowsListCmd struct {
@@ -231,4 +245,75 @@ func (x *flowsDeleteCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.done(x.JSON, "Deleted "+where+".", map[string]string{"path": where})
+}
+
+type flowsRunCmd struct {
+	flowArg
+	runFlags
+	remote
+	output
+}
+
+// Run runs a flow as run does a script.
+func (r *flowsRunCmd) Run(ctx context.Context, a *app) error {
+	request := client.RunRequest{FlowPath: withoutFlowExt(r.Path)}
+	return (&runCmd{runFlags: r.runFlags, remote: r.remote, output: r.output, flow: &request}).Run(ctx, a)
+}
+
+type flowsPreviewCmd struct {
+	Dir  string `arg:"" help:"Folder of the flow, such as f/demo/all.flow, with flow.yaml in it."`
+	Path string `help:"Path whose limits count; that of the folder if not given." placeholder:"PATH"`
+	runFlags
+	remote
+	output
+}
+
+// Run runs the flow of a folder, with its path: its limits count with those of
+// the saved flow.
+func (r *flowsPreviewCmd) Run(ctx context.Context, a *app) error {
+	body, err := readFlow(os.DirFS(r.Dir), ".", "")
+	if err != nil {
+		return err
+	}
+	value, err := json.Marshal(body["value"])
+	if err != nil {
+		return fmt.Errorf("make JSON of the flow: %w", err)
+	}
+	request := client.RunRequest{FlowPreview: &client.FlowPreview{Value: value, Path: cmp.Or(r.Path, pathOfFolder(r.Dir))}}
+	return (&runCmd{runFlags: r.runFlags, remote: r.remote, output: r.output, flow: &request}).Run(ctx, a)
+}
+
+type flowsRestartCmd struct {
+	jobArg
+	Step   string `required:"" help:"Id of the step to begin with; those before it keep their results." placeholder:"ID"`
+	Follow bool   `help:"Say how far it is (to standard error), then print the result." short:"f"`
+	remote
+	output
+}
+
+// Run runs a flow again.
+func (r *flowsRestartCmd) Run(ctx context.Context, a *app) error {
+	c, err := r.connect(a)
+	if err != nil {
+		return err
+	}
+	id, err := c.RestartFlow(ctx, r.ID, r.Step)
+	if err != nil {
+		return err
+	}
+	if !r.Follow {
+		if r.JSON {
+			return writeJSON(a.out, map[string]string{"id": id})
+		}
+		fmt.Fprintln(a.out, id)
+		return nil
+	}
+	if err := a.followLog(ctx, c, id, a.err, a.err, a.live); err != nil {
+		return a.left(id, err)
+	}
+	job, err := c.Completed(ctx, id)
+	if err != nil {
+		return a.left(id, err)
+	}
+	return a.result(job, r.JSON)
 }

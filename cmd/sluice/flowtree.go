@@ -153,7 +153,7 @@ func (m *flowModule) what() string {
 
 // showSteps prints a tree of steps. Columns that no step fills are left out.
 func (a *app) showSteps(list []step) {
-	const leastName, leastWhat = 8, 10
+	const leastName, leastWhat = 12, 10
 	t := table{columns: []column{{head: "STEP", least: leastName}, {head: "WHAT", least: leastWhat}}}
 	ran := false
 	for _, s := range list {

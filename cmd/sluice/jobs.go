@@ -27,10 +27,11 @@ type jobArg struct {
 }
 
 type jobsListCmd struct {
-	Path  string `help:"Only jobs of this script." placeholder:"PATH"`
+	Path  string `help:"Only jobs of this script or flow." placeholder:"PATH"`
 	State string `help:"Only jobs that are waiting, running, succeeded, failed or canceled." enum:",waiting,running,succeeded,failed,canceled" default:"" placeholder:"STATE"`
 	Key   string `help:"Only jobs of this concurrency group." placeholder:"KEY"`
 	Tag   string `help:"Only jobs with this tag." placeholder:"TAG"`
+	Steps bool   `help:"Steps of flows, too."`
 	Limit int    `help:"How many; 20 if not given." default:"20" short:"n" placeholder:"N"`
 	remote
 	output
@@ -81,6 +82,9 @@ func (l *jobsListCmd) jobs(ctx context.Context, c *client.Client) ([]client.Job,
 	const perPage = 100
 	yes, no := true, false
 	f := client.JobFilter{Path: l.Path, Tag: l.Tag, PerPage: min(l.Limit, perPage)}
+	if !l.Steps {
+		f.Steps = &no
+	}
 	switch l.State {
 	case "running":
 		f.Running = &yes
@@ -190,7 +194,18 @@ func (g *jobsGetCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.showJob(j, now)
-	return nil
+	if j.FlowStatus == nil {
+		return nil
+	}
+	return a.showRun(ctx, c, j, now)
+}
+
+// runnable says what kind of thing a job runs.
+func runnable(j *client.Job) string {
+	if j.Kind.IsFlow() {
+		return "flow"
+	}
+	return "script"
 }
 
 func (a *app) showJob(j *client.Job, now time.Time) {
@@ -226,7 +241,7 @@ func (a *app) showJob(j *client.Job, now time.Time) {
 	writeFacts(a.out, a.width, "", []fact{
 		{"job", j.ID},
 		{"state", state},
-		{"script", j.Path + version},
+		{runnable(j), j.Path + version},
 		{"tag", j.Tag},
 		{"labels", strings.Join(j.Labels, ", ")},
 		{"priority", priority},

@@ -19,7 +19,16 @@ import (
 const maxArgs = 4 << 20
 
 type runCmd struct {
-	Path     string        `arg:"" help:"Path of the script, such as f/demo/hello."`
+	Path string `arg:"" help:"Path of the script, such as f/demo/hello."`
+	runFlags
+	remote
+	output
+
+	flow *client.RunRequest // instead: this flow
+}
+
+// runFlags say how a script or flow is run.
+type runFlags struct {
 	Data     string        `short:"d" placeholder:"JSON" help:"Arguments, as a JSON object; @FILE reads them from a file, @- from standard input."`
 	Wait     bool          `help:"Wait for the result and print it." xor:"wait"`
 	Follow   bool          `help:"Print log and streamed result as they grow (to standard error), then the result." short:"f" xor:"wait"`
@@ -29,8 +38,6 @@ type runCmd struct {
 	Tag      string        `help:"Tag of the workers that may run it." placeholder:"TAG"`
 	MaxWait  time.Duration `help:"Fail it if it has not started so long after it was due." placeholder:"TIME"`
 	Timeout  time.Duration `help:"End it if it runs longer." placeholder:"TIME"`
-	remote
-	output
 }
 
 // Run pushes jobs, and waits for them if asked to.
@@ -71,14 +78,17 @@ func (r *runCmd) request(a *app) (client.RunRequest, error) {
 			return client.RunRequest{}, sluice.Invalid(d.flag, "must be a whole number of seconds, such as 10s or 5m")
 		}
 	}
-	return client.RunRequest{
-		Path: withoutExt(r.Path), Args: args, Tag: r.Tag, Priority: r.Priority,
-		ScheduledIn: int64(r.In / time.Second), MaxWait: int64(r.MaxWait / time.Second), Timeout: int64(r.Timeout / time.Second),
-	}, nil
+	request := client.RunRequest{Path: withoutExt(r.Path)}
+	if r.flow != nil {
+		request = *r.flow
+	}
+	request.Args, request.Tag, request.Priority = args, r.Tag, r.Priority
+	request.ScheduledIn, request.MaxWait, request.Timeout = int64(r.In/time.Second), int64(r.MaxWait/time.Second), int64(r.Timeout/time.Second)
+	return request, nil
 }
 
 // arguments reads what -d says.
-func (r *runCmd) arguments(a *app) (json.RawMessage, error) {
+func (r *runFlags) arguments(a *app) (json.RawMessage, error) {
 	text := []byte(r.Data)
 	switch {
 	case r.Data == "":
@@ -271,12 +281,14 @@ func (r *runCmd) follow(ctx context.Context, a *app, c *client.Client, request c
 func codeUnits(s string) int64 { return int64(len(utf16.Encode([]rune(s)))) }
 
 // followLog prints the log of a job until it has ended. The result that a job
-// streams goes to stream, nil for nowhere.
+// streams goes to stream, nil for nowhere. Of a flow it says how far it is, to
+// standard error.
 func (a *app) followLog(ctx context.Context, c *client.Client, id string, w, stream io.Writer, tty bool) error {
 	var (
 		line = a.progress("", 0)
 		seen client.Seen
 		open bool // the stream stands within a line
+		told = map[string]string{}
 	)
 	defer line.done()
 	for {
@@ -296,6 +308,9 @@ func (a *app) followLog(ctx context.Context, c *client.Client, id string, w, str
 		if u.NewLogs != "" {
 			line.done()
 			fmt.Fprint(w, logText(u.NewLogs, tty))
+		}
+		if u.FlowStatus != nil {
+			a.tellSteps(line, u.FlowStatus, told)
 		}
 		seen.LogOffset += codeUnits(u.NewLogs)
 		seen.StreamOffset += codeUnits(u.NewStream)

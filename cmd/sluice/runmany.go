@@ -41,13 +41,14 @@ func (r *runCmd) many(ctx context.Context, a *app, c *client.Client, request cli
 		if r.JSON {
 			return writeJSON(a.out, tally{Jobs: len(ids), IDs: ids})
 		}
-		fmt.Fprintf(a.out, "Pushed %s of %s.\n", count(int64(len(ids)), "run"), clean(request.Path))
-		fmt.Fprintf(a.err, "  See them: sluice jobs list --path %s\n", clean(request.Path))
+		where := clean(request.Path + request.FlowPath)
+		fmt.Fprintf(a.out, "Pushed %s of %s.\n", count(int64(len(ids)), "run"), where)
+		fmt.Fprintf(a.err, "  See them: sluice jobs list --path %s\n", where)
 		return nil
 	}
 	t, err := a.awaitAll(ctx, c, stream, ids)
 	if err != nil {
-		fmt.Fprintf(a.err, "The jobs go on: sluice jobs list --path %s\n", clean(request.Path))
+		fmt.Fprintf(a.err, "The jobs go on: sluice jobs list --path %s\n", clean(request.Path+request.FlowPath))
 		return err
 	}
 	t.TookMS = a.now().Sub(begun).Milliseconds()
