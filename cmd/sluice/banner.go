@@ -20,7 +20,7 @@ func (v *server) banner(a *app) {
 	writeFacts(a.out, 0, "  ", []fact{
 		{"URL", url},
 		{"token", v.token},
-		{"data", s.databasePath()},
+		{"data", shown(s.Database, filepath.Join(s.Data, databaseFile))},
 		{"places", places},
 	})
 	if v.password != "" {

@@ -6,16 +6,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"sluice"
 	"sluice/internal/history"
-	"sluice/internal/store/sqlite"
 )
 
 type historyCmd struct {
-	Database     string        `help:"Database to judge, as sqlite:PATH; else that of the data folder. No server may have it open." env:"SLUICE_DATABASE" placeholder:"sqlite:PATH"`
+	Database     string        `help:"Database to judge, as sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME; else that of the data folder. A file may not be open in a server." env:"SLUICE_DATABASE" placeholder:"URL"`
 	Data         string        `help:"Data folder of the server." default:"./data" env:"SLUICE_DATA" placeholder:"DIR"`
 	Witness      string        `help:"File of a witness (see sluice witness) to which the jobs held connections, judged as well." type:"existingfile" placeholder:"FILE"`
 	WitnessSlack time.Duration `help:"By how much the witness may have been late to notice; shortens its windows, excuses no overlap." default:"0s" placeholder:"TIME"`
@@ -24,20 +22,16 @@ type historyCmd struct {
 
 // Run judges a database. A promise that was broken is an error.
 func (h *historyCmd) Run(ctx context.Context, a *app) error {
-	path := filepath.Join(h.Data, databaseFile)
-	if h.Database != "" {
-		var ok bool
-		if path, ok = strings.CutPrefix(h.Database, sqlitePrefix); !ok || path == "" {
-			return sluice.Invalid("--database", "must be %sPATH", sqlitePrefix)
-		}
+	if err := checkDatabase(h.Database); err != nil {
+		return err
 	}
-	if _, err := os.Stat(path); err != nil {
+	path := filePath(h.Database, filepath.Join(h.Data, databaseFile))
+	if _, err := os.Stat(path); err != nil && !onPostgres(h.Database) {
 		return &sluice.Error{Code: sluice.CodeNotFound, Message: fmt.Sprintf("the database %s cannot be opened: %s", path, plainCause(err)), Err: err}
 	}
-	database, err := sqlite.Open(ctx, path, sqlite.Options{Logger: slog.New(slog.NewTextHandler(a.err, nil))})
-	if sluice.CodeOf(err) == sluice.CodeUnavailable {
-		return &sluice.Error{Code: sluice.CodeUnavailable, Err: err, Message: fmt.Sprintf(
-			"the database %s is in use; stop its server, or judge a copy: sqlite3 %[1]s 'VACUUM INTO \"copy.db\"'; sluice check-history --database sqlite:copy.db", path)}
+	database, err := openDatabase(ctx, h.Database, path, "full", slog.New(slog.NewTextHandler(a.err, nil)))
+	if sluice.CodeOf(err) == sluice.CodeUnavailable && !onPostgres(h.Database) {
+		return inUse(path, err)
 	}
 	if err != nil {
 		return err

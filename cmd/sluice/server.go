@@ -22,23 +22,20 @@ import (
 	"sluice/internal/expr"
 	"sluice/internal/httpapi"
 	"sluice/internal/store"
-	"sluice/internal/store/sqlite"
 	"sluice/internal/worker"
 	"sluice/internal/worker/deps"
 	"sluice/internal/worker/supervisor"
 )
 
 const (
-	sqlitePrefix = "sqlite:"
-	databaseFile = "sluice.db"
-	httpGrace    = 2 * time.Second // for requests under way when the server stops
-	closeGrace   = 5 * time.Second // for the last words to the database
+	httpGrace  = 2 * time.Second // for requests under way when the server stops
+	closeGrace = 5 * time.Second // for the last words to the database
 )
 
 type serverCmd struct {
 	Addr       string        `help:"Address to listen on; port 0 takes a free one." default:"127.0.0.1:8000" env:"SLUICE_ADDR"`
 	Data       string        `help:"Folder for the token, the database and what jobs work on." default:"./data" env:"SLUICE_DATA"`
-	Database   string        `help:"Database, as sqlite:PATH; else sluice.db in the data folder." env:"SLUICE_DATABASE" placeholder:"sqlite:PATH"`
+	Database   string        `help:"Database, as sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME; else sluice.db in the data folder." env:"SLUICE_DATABASE" placeholder:"URL"`
 	Durability string        `help:"full: what was answered survives a loss of power; normal: a kill of the process only, and commits are faster." default:"full" enum:"full,normal" env:"SLUICE_DURABILITY"`
 	Workers    int           `help:"Places for jobs of the worker inside the server; 0: no worker." default:"4" env:"SLUICE_WORKERS"`
 	Tags       []string      `help:"Tags that this worker serves; \"languages\": those of all languages, and dependency." default:"languages" env:"SLUICE_TAGS"`
@@ -116,17 +113,11 @@ func (s *serverCmd) check() error {
 		return sluice.Invalid("--job-disk-mib", "must be from 1 to %s", grouped(1<<20))
 	case s.JobProcesses < 8 || s.JobProcesses > 100_000:
 		return sluice.Invalid("--job-processes", "must be from 8 to %s", grouped(100_000))
-	case s.Database != "" && (!strings.HasPrefix(s.Database, sqlitePrefix) || s.Database == sqlitePrefix):
-		return sluice.Invalid("--database", "must be %sPATH", sqlitePrefix)
+	}
+	if err := checkDatabase(s.Database); err != nil {
+		return err
 	}
 	return s.dependencyFlags.check()
-}
-
-func (s *serverCmd) databasePath() string {
-	if s.Database == "" {
-		return filepath.Join(s.Data, databaseFile)
-	}
-	return strings.TrimPrefix(s.Database, sqlitePrefix)
 }
 
 func (s *serverCmd) logger(a *app) *slog.Logger {
@@ -154,11 +145,9 @@ func (v *server) open(ctx context.Context) error {
 	if v.listener, err = listen(ctx, s.Addr); err != nil {
 		return err
 	}
-	database, err := sqlite.Open(ctx, s.databasePath(), sqlite.Options{Logger: v.log, Synchronous: s.Durability})
-	if err != nil {
+	if v.store, err = openDatabase(ctx, s.Database, filepath.Join(s.Data, databaseFile), s.Durability, v.log); err != nil {
 		return err
 	}
-	v.store = database
 	v.js = expr.New(expr.Options{Children: max(2, runtime.NumCPU())})
 	v.engine, err = engine.New(ctx, v.store, engine.Options{
 		Evaluator: expressions{v.js},

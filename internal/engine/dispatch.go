@@ -72,6 +72,15 @@ func (d *dispatcher) rest(tags string, gen int64) {
 	}
 }
 
+// signalAll notes that any line may have changed.
+func (d *dispatcher) signalAll() {
+	d.mu.Lock()
+	d.gen++
+	clear(d.empty)
+	d.mu.Unlock()
+	d.wake()
+}
+
 // Take returns up to req.Places assignments, waiting up to req.Wait for the
 // first. Assignments are the caller's even if ctx has ended meanwhile. After an
 // error the request counts as answered, with nothing; ask again after a while.

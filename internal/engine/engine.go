@@ -123,14 +123,18 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 		for _, w := range sig.Workers {
 			e.quiet.Delete(w)
 		}
-		if sig.Flows {
+		if sig.Flows || sig.All {
 			e.kickSchedules()
 			select {
 			case e.flowKick <- struct{}{}:
 			default:
 			}
 		}
-		if sig.Rev > 0 || len(sig.Workers) > 0 {
+		if sig.All {
+			e.dispatch.signalAll()
+			e.quiet.Clear()
+		}
+		if sig.Rev > 0 || len(sig.Workers) > 0 || sig.All {
 			e.hub.signal(sig)
 		}
 	})

@@ -54,7 +54,17 @@ func (h *hub) signal(s store.Signal) {
 			}
 		}
 	}
-	if s.Rev <= h.rev {
+	if s.All {
+		for _, of := range h.told {
+			for ch := range of {
+				select {
+				case ch <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}
+	if s.Rev <= h.rev && (!s.All || !h.running || h.waiters == 0) {
 		return
 	}
 	if !h.running || h.waiters == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -13,7 +14,9 @@ import (
 
 	"sluice"
 	"sluice/internal/engine"
+	"sluice/internal/pgtest"
 	"sluice/internal/store"
+	"sluice/internal/store/postgres"
 	"sluice/internal/store/sqlite"
 	"sluice/limit"
 )
@@ -60,6 +63,7 @@ func (c *fakeClock) step(d time.Duration) {
 type world struct {
 	t     testing.TB
 	dir   string
+	dsn   string // of a database of PostgreSQL
 	clock *fakeClock
 	store store.Store
 	*engine.Engine
@@ -85,13 +89,29 @@ func (w *world) ctx() context.Context { return context.Background() }
 
 func (w *world) open() {
 	w.t.Helper()
-	s, err := sqlite.Open(w.ctx(), filepath.Join(w.dir, "test.db"), sqlite.Options{
-		Clock: w.clock, Synchronous: "off", Logger: slog.New(slog.DiscardHandler),
-	})
+	w.store = w.openStore()
+	var err error
+	w.Engine, err = engine.New(w.ctx(), w.store, w.o)
 	w.must(err)
-	w.store = s
-	w.Engine, err = engine.New(w.ctx(), s, w.o)
+}
+
+// driver is the store that all worlds are on; make test runs the tests on both.
+var driver = flag.String("store", "sqlite", "sqlite or postgres")
+
+func (w *world) openStore() store.Store {
+	w.t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	if *driver == "postgres" {
+		if w.dsn == "" {
+			w.dsn = pgtest.Database(w.t)
+		}
+		s, err := postgres.Open(w.ctx(), w.dsn, postgres.Options{Clock: w.clock, Logger: quiet, Deaf: true, Sweep: -1})
+		w.must(err)
+		return s
+	}
+	s, err := sqlite.Open(w.ctx(), filepath.Join(w.dir, "test.db"), sqlite.Options{Clock: w.clock, Synchronous: "off", Logger: quiet})
 	w.must(err)
+	return s
 }
 
 func (w *world) close() {

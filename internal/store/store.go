@@ -12,17 +12,25 @@
 //
 // # Locks and the clock
 //
-// Whoever decides about a group locks it first ([Tx.LockGroups], which locks
-// in ascending byte order of the keys, or [Tx.LockGroupIDs]), then reads the
+// Whoever decides about a group locks it first ([Tx.LockGroups] or
+// [Tx.LockGroupIDs]; in whatever order a function asks for its locks, a driver
+// sees to it that nobody waits for ever), and whoever puts jobs into a line or takes
+// them out locks its group, or the line if it has none; then he reads the
 // clock ([Tx.Now]), then looks at the group's rows. Now never goes back: it is
 // never before an instant that any committed transaction has recorded, and
 // it ascends within a transaction and between transactions.
 //
 // # Numbers
 //
-// Seq (jobs), ID (executions) and Rev (changes to jobs) ascend in the order in
-// which the store draws them. A reader that has seen every Rev up to r and
-// then reads those above r misses none.
+// Seq (jobs) and ID (executions) ascend in the order in which the store draws
+// them, which for jobs and executions of one group is that of its lock; of two
+// updates of which one returned before the other was asked for, the first has
+// the lower numbers. Rev (changes to jobs) is unique, and grows with each change
+// to a job that the reader of changes sees. Transactions may commit in another
+// order than that of their Revs: what is not below the oldest that may still be
+// committed cannot be read by ChangedJobs yet, and MaxRev stays below it. So a
+// reader that has seen every Rev up to r and then reads those above r misses
+// none. A Signal with a Rev is given when that can be read.
 package store
 
 import (
@@ -66,9 +74,10 @@ type Store interface {
 // Signal tells what a commit touched.
 type Signal struct {
 	Tags    []string // lines with these tags became ready or wake at another time
-	Rev     int64    // newest change to a job; 0: none
+	Rev     int64    // changes to jobs can be read up to it; 0: nothing new
 	Workers []string // workers for whom there is an order
 	Flows   bool     // the run of a flow is due, or wakes at another time, or a schedule has changed
+	All     bool     // something may have been missed: look at everything again
 }
 
 // Stats are counters since the store was opened.

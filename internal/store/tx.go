@@ -27,7 +27,8 @@ type Reader interface {
 	Jobs(f JobFilter) ([]*sluice.Job, error)
 	CountJobs(f JobFilter) (int64, error)
 	// ChangedJobs returns jobs whose newest change is numbered above rev, in
-	// the order of those numbers. MaxRev returns the newest number drawn.
+	// the order of those numbers. MaxRev returns a number up to which all changes
+	// can be read: the newest one's, or a higher one that no change will have.
 	ChangedJobs(rev int64, most int) ([]*sluice.Job, error)
 	MaxRev() (int64, error)
 	// JobCounts returns the jobs of each state by tag; CompletedByTag those
@@ -141,7 +142,9 @@ type Tx interface {
 	DeleteLine(id int64) error
 	// ReadyLines returns lines that are ready, with a tag of tags, and blocked
 	// by no tag of tags: highest priority of the head first, then lowest Turn.
-	// Its cost does not depend on lines that it does not return.
+	// Its cost does not depend on lines that it does not return. It may leave out
+	// lines that another transaction has locked, and so may DueLines; if it leaves
+	// out all, it signals their tags soon after.
 	ReadyLines(tags []string, most int) ([]*Line, error)
 	// DueLines returns lines, ready or not, whose WakeAt is set and at or
 	// before now, earliest first. NextWake returns the earliest WakeAt of all

@@ -194,6 +194,19 @@ func (w *world) stop() {
 	}
 }
 
+// readable waits until changes up to a number can be read, and returns the
+// newest number.
+func (w *world) readable(rev int64) (newest int64) {
+	w.Helper()
+	for until := time.Now().Add(10 * time.Second); newest < rev; {
+		w.view(func(r store.Reader) { newest = must(r.MaxRev()) })
+		if time.Now().After(until) {
+			w.Fatalf("changes can be read up to %d, not %d", newest, rev)
+		}
+	}
+	return newest
+}
+
 // failure carries an error out of an update; a test may not end inside one.
 type failure struct{ err error }
 

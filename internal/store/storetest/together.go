@@ -14,8 +14,8 @@ import (
 func manyAtOnce(w *world) {
 	const workers, each = 50, 20
 	type draw struct {
-		no, id, seq, rev int64
-		at               time.Time
+		no, id, seq int64
+		at          time.Time
 	}
 	draws := make([][]draw, workers)
 	var all sync.WaitGroup
@@ -36,7 +36,7 @@ func manyAtOnce(w *world) {
 					e := &sluice.Execution{JobSeq: job.Seq, JobID: job.ID, Attempt: 1, InGroup: true, GroupID: g.ID, OrderNo: g.Taken, StartedAt: d.at}
 					ok(tx.InsertExecution(e))
 					ok(tx.SaveGroup(g))
-					d.no, d.id, d.seq, d.rev = g.Taken, e.ID, job.Seq, job.Rev
+					d.no, d.id, d.seq = g.Taken, e.ID, job.Seq
 				})
 				if err != nil {
 					w.Error(err)
@@ -59,7 +59,7 @@ func manyAtOnce(w *world) {
 	}
 	for no := 2; no < len(byNo); no++ {
 		a, b := byNo[no-1], byNo[no]
-		if b.at.Before(a.at) || b.id <= a.id || b.seq <= a.seq || b.rev <= a.rev {
+		if b.at.Before(a.at) || b.id <= a.id || b.seq <= a.seq {
 			w.Fatalf("numbers %d and %d do not ascend together: %+v, %+v", no-1, no, a, b)
 		}
 	}
@@ -74,7 +74,7 @@ func dump(w *world) (out map[string]any) {
 	w.view(func(r store.Reader) {
 		out = map[string]any{
 			"jobs": must(r.Jobs(store.JobFilter{})), "groups": must(r.Groups(store.GroupFilter{})), "history": must(r.History(0, 0, 100)),
-			"events": must(r.GroupEvents(0, 0, 100)), "workers": must(r.Workers(time.Time{})), "rev": must(r.MaxRev()),
+			"events": must(r.GroupEvents(0, 0, 100)), "workers": must(r.Workers(time.Time{})),
 			"counts": must(r.JobCounts("")), "workspaces": must(r.Workspaces()), "changed": must(r.ChangedJobs(0, 100)),
 		}
 		for _, g := range must(r.Groups(store.GroupFilter{})) {
@@ -158,7 +158,7 @@ func reopenNumbers(w *world) {
 	})
 	w.stop()
 	w.start()
-	w.view(func(r store.Reader) { w.equal("rev", must(r.MaxRev()), rev) })
+	w.readable(rev)
 	j2, g2, e2, l2 := w.jobs(1, nil)[0], w.group("g"), w.run(nil, "w"), w.line(0, "bash")
 	w.update(func(tx store.Tx) { w.equal("turn", must(tx.NextTurn()) > turn && l2.Turn > turn, true) })
 	if j2.Seq <= j.Seq || j2.Rev <= rev || g2.ID <= g.ID || e2.ID <= e.ID || l2.ID <= l.ID {
@@ -230,9 +230,9 @@ func readersGoOn(w *world) {
 		all.Go(func() {
 			for ctx.Err() == nil {
 				w.view(func(r store.Reader) {
-					n, rev := must(r.CountJobs(store.JobFilter{})), must(r.MaxRev())
-					if n != rev {
-						w.Errorf("%d jobs and rev %d", n, rev)
+					n, changed := must(r.CountJobs(store.JobFilter{})), must(r.ChangedJobs(0, 100))
+					if n < int64(len(changed)) || len(changed) > 0 && must(r.MaxRev()) < changed[len(changed)-1].Rev {
+						w.Errorf("%d jobs, of which %d have changed", n, len(changed))
 					}
 				})
 			}
