@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"maps"
 
 	"sluice/internal/engine"
 	"sluice/internal/expr"
@@ -13,21 +12,18 @@ import (
 type expressions struct{ pool *expr.Pool }
 
 // Eval implements [engine.Evaluator].
-func (x expressions) Eval(ctx context.Context, text string, over map[string]json.RawMessage) (json.RawMessage, error) {
-	ask := expr.Request{Expr: text}
-	if iter, ok := over["iter"]; ok {
-		over = maps.Clone(over)
-		delete(over, "iter")
-		if string(iter) != "null" { // else flow_input has that of the scope
-			ask.Own = map[string]json.RawMessage{"iter": iter}
-		}
+func (x expressions) Eval(ctx context.Context, shared map[string]json.RawMessage, list []engine.Expression) ([]engine.ExprValue, error) {
+	asks := make([]expr.Request, len(list))
+	for i, e := range list {
+		asks[i] = expr.Request{Expr: e.Text, Own: e.Own}
 	}
-	replies, err := x.pool.Eval(ctx, over, []expr.Request{ask})
-	switch {
-	case err != nil:
+	replies, err := x.pool.Eval(ctx, shared, asks)
+	if err != nil {
 		return nil, err
-	case replies[0].Error != "":
-		return nil, &engine.ExprError{Message: replies[0].Error}
 	}
-	return replies[0].Value, nil
+	out := make([]engine.ExprValue, len(replies))
+	for i, r := range replies {
+		out[i] = engine.ExprValue{Value: r.Value, Error: r.Error}
+	}
+	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -128,10 +129,12 @@ const failure = `{"error":{"name":"Oops","message":"no"}}`
 func (w *world) work(do func(a sluice.Assignment) (bool, string)) int {
 	w.t.Helper()
 	for n := 0; ; {
-		w.moveFlows()
 		got := w.take("w1", 1000)
 		if len(got) == 0 {
-			return n
+			w.moveFlows()
+			if got = w.take("w1", 1000); len(got) == 0 {
+				return n
+			}
 		}
 		for _, a := range got {
 			success, result := true, fmt.Sprintf("%q", a.FlowStep)
@@ -251,20 +254,30 @@ func TestFlow_SubflowFails(t *testing.T) {
 // evaluator evaluates "1 + x" expressions that tests know of.
 type evaluator struct {
 	asked []string
-	say   func(expr string, over map[string]json.RawMessage) (json.RawMessage, error)
+	say   func(expr string, over map[string]json.RawMessage) engine.ExprValue
 }
 
-func (e *evaluator) Eval(_ context.Context, expr string, over map[string]json.RawMessage) (json.RawMessage, error) {
-	e.asked = append(e.asked, expr)
-	return e.say(expr, over)
+func (e *evaluator) Eval(_ context.Context, shared map[string]json.RawMessage, list []engine.Expression) ([]engine.ExprValue, error) {
+	var out []engine.ExprValue
+	for _, x := range list {
+		e.asked = append(e.asked, x.Text)
+		over := maps.Clone(shared)
+		maps.Copy(over, x.Own)
+		out = append(out, e.say(x.Text, over))
+	}
+	return out, nil
 }
 
 func TestFlow_Expressions(t *testing.T) {
-	e := &evaluator{say: func(expr string, over map[string]json.RawMessage) (json.RawMessage, error) {
+	e := &evaluator{say: func(expr string, over map[string]json.RawMessage) engine.ExprValue {
 		if strings.Contains(expr, "bad") {
-			return nil, &engine.ExprError{Message: "bad is not defined"}
+			return engine.ExprValue{Error: "bad is not defined"}
 		}
-		return json.Marshal(over)
+		raw, err := json.Marshal(over)
+		if err != nil {
+			t.Error(err)
+		}
+		return engine.ExprValue{Value: raw}
 	}}
 	w := newWorldWith(t, engine.Options{Evaluator: e})
 	w.flow("f/x/flow", []obj{raw("a"), inputs(raw("b"), "x", "=results.a + flow_input.n")})

@@ -83,7 +83,7 @@ func (b *brokenFlow) Unwrap() error { return b.error }
 // next asks package flow what follows from an event. What must be evaluated, and
 // is not known, is missing; then nothing else counts. It is the same within a
 // transaction and outside.
-func (a *answers) next(event flow.Event, k *evaluated) (out flow.Output, missing []question, err error) {
+func (a *answers) next(event flow.Event, k *evaluated) (out flow.Output, missing []flow.Ask, err error) {
 	in := flow.Input{
 		Value: a.v, State: a.state, Event: event, Known: map[flow.Ask]json.RawMessage{}, Now: a.now,
 		Seed: uint64(a.j.Seq), Canceled: a.j.CanceledBy != "",
@@ -101,11 +101,7 @@ func (a *answers) next(event flow.Event, k *evaluated) (out flow.Output, missing
 		}
 		for _, ask := range out.Asks {
 			if ask.Kind == flow.AskExpr {
-				q, err := a.question(ask, &out.Vars)
-				if err != nil {
-					return out, nil, err
-				}
-				missing = append(missing, q)
+				missing = append(missing, ask)
 				continue
 			}
 			if in.Known[ask], err = a.find(ask); err != nil {

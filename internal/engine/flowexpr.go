@@ -7,49 +7,90 @@ import (
 	"sluice/flow"
 )
 
-// question is an expression that must be evaluated, with its variables.
-type question struct {
-	ask  flow.Ask
-	over map[string]json.RawMessage
+// batch is expressions that see the same values, and what each sees alone.
+type batch struct {
+	shared map[string]json.RawMessage
+	asks   []flow.Ask
+	own    []Expression
+	steps  map[string]bool // whose results they see
 }
 
 // words are the names that may stand in an expression.
 var words = regexp.MustCompile(`[A-Za-z_]+`)
 
-// question finds the variables of an expression, of which it reads only those
-// whose names stand in it.
-func (a *answers) question(ask flow.Ask, vars *flow.Vars) (question, error) {
-	q := question{ask: ask, over: map[string]json.RawMessage{}}
-	approvals := func(name string) func() (json.RawMessage, error) {
-		return func() (json.RawMessage, error) { return flow.Approvals(vars.Resumes)[name], nil }
+// batches finds the values that expressions see, of which it reads only those
+// whose names stand in them.
+func (a *answers) batches(asks []flow.Ask, vars *flow.Vars) ([]*batch, error) {
+	var list []*batch
+	by := map[string]*batch{}
+	for _, ask := range asks {
+		b := by[ask.Prev]
+		if b == nil {
+			b = &batch{shared: map[string]json.RawMessage{}, steps: map[string]bool{}}
+			by[ask.Prev] = b
+			list = append(list, b)
+		}
+		b.asks = append(b.asks, ask)
+		own, err := a.see(b, ask, vars)
+		if err != nil {
+			return nil, err
+		}
+		b.own = append(b.own, own)
 	}
-	variables := map[string]func() (json.RawMessage, error){
-		"flow_input":      func() (json.RawMessage, error) { return a.inputFor(ask, vars) },
-		"results":         func() (json.RawMessage, error) { return a.results(ask.Name) },
-		"previous_result": func() (json.RawMessage, error) { return a.previous(ask, vars) },
-		"result":          func() (json.RawMessage, error) { return a.own(ask, vars) },
-		"error":           func() (json.RawMessage, error) { return a.failure(ask, vars) },
-		"iter":            func() (json.RawMessage, error) { return vars.Iter[ask.N], nil },
-		"resume":          approvals("resume"),
-		"resumes":         approvals("resumes"),
-		"approvers":       approvals("approvers"),
-		"flow_env":        func() (json.RawMessage, error) { return a.env(), nil },
-	}
-	for _, name := range words.FindAllString(ask.Name, -1) {
-		find := variables[name]
-		if find == nil || q.over[name] != nil {
+	for _, b := range list {
+		if b.shared["results"] == nil {
 			continue
 		}
-		v, err := find()
+		var err error
+		if b.shared["results"], err = a.resultsOf(b.steps); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// see adds what an expression sees to its batch, and returns what it sees alone.
+func (a *answers) see(b *batch, ask flow.Ask, vars *flow.Vars) (Expression, error) {
+	own := Expression{Text: ask.Name, Own: map[string]json.RawMessage{}}
+	if iter := vars.Iter[ask.N]; iter != nil {
+		own.Own["iter"] = iter
+	}
+	for _, name := range words.FindAllString(ask.Name, -1) {
+		if b.shared[name] != nil && name != "results" || own.Own[name] != nil {
+			continue
+		}
+		var v json.RawMessage
+		var err error
+		to := b.shared
+		switch name {
+		case "flow_input":
+			v, err = a.flowInput()
+		case "results":
+			v, err = null, a.named(ask.Name, b.steps)
+		case "previous_result":
+			v, err = a.previous(ask, vars)
+		case "resume", "resumes", "approvers":
+			v = flow.Approvals(vars.Resumes)[name]
+		case "flow_env":
+			v = a.env()
+		case "result":
+			to = own.Own
+			v, err = a.own(ask, vars)
+		case "error":
+			to = own.Own
+			v, err = a.failure(ask, vars)
+		default:
+			continue
+		}
 		if err != nil {
-			return q, err
+			return own, err
 		}
 		if len(v) == 0 {
 			v = null
 		}
-		q.over[name] = v
+		to[name] = v
 	}
-	return q, nil
+	return own, nil
 }
 
 func (a *answers) env() json.RawMessage {
@@ -57,14 +98,6 @@ func (a *answers) env() json.RawMessage {
 		return json.RawMessage("{}")
 	}
 	return a.v.Env
-}
-
-func (a *answers) inputFor(ask flow.Ask, vars *flow.Vars) (json.RawMessage, error) {
-	input, err := a.flowInput()
-	if iter := vars.Iter[ask.N]; err == nil && iter != nil {
-		return withField(input, "iter", iter)
-	}
-	return input, err
 }
 
 func (a *answers) previous(ask flow.Ask, vars *flow.Vars) (json.RawMessage, error) {
@@ -112,10 +145,9 @@ var (
 	resultWord  = regexp.MustCompile(`\bresults\b`)
 )
 
-// results returns the results that an expression names, as an object; all that
-// it can see, if it does not say which.
-func (a *answers) results(expr string) (json.RawMessage, error) {
-	ids := map[string]bool{}
+// named adds the steps whose results an expression names; all that it can see,
+// if it does not say which.
+func (a *answers) named(expr string, ids map[string]bool) error {
 	named := 0
 	for _, m := range resultDot.FindAllStringSubmatch(expr, -1) {
 		ids[m[1]] = true
@@ -126,10 +158,13 @@ func (a *answers) results(expr string) (json.RawMessage, error) {
 		named++
 	}
 	if named < len(resultWord.FindAllString(expr, -1)) {
-		if err := a.visible(ids); err != nil {
-			return nil, err
-		}
+		return a.visible(ids)
 	}
+	return nil
+}
+
+// resultsOf returns the results of steps, as an object.
+func (a *answers) resultsOf(ids map[string]bool) (json.RawMessage, error) {
 	out := map[string]json.RawMessage{}
 	for id := range ids {
 		if a.v.Module(id) == nil {

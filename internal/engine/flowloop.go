@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -14,19 +15,26 @@ import (
 )
 
 // Evaluator evaluates JavaScript expressions of flows, each with bounds on time
-// and memory of its own. An error of type [ExprError] is the expression's
-// fault; any other means that it could not be evaluated now.
+// and memory of its own.
 type Evaluator interface {
-	// Eval returns the value of an expression, or of a body with return, over
-	// variables given as JSON; what is undefined is null.
-	Eval(ctx context.Context, expr string, over map[string]json.RawMessage) (json.RawMessage, error)
+	// Eval returns one value for each of the expressions, which all see the
+	// shared values. An error means that they could not be evaluated now.
+	Eval(ctx context.Context, shared map[string]json.RawMessage, list []Expression) ([]ExprValue, error)
 }
 
-// ExprError says why an expression has no value, in words for the user.
-type ExprError struct{ Message string }
+// Expression is an expression, or a body with return, and the values by name
+// that it sees beside the shared ones. The name iter stands for flow_input.iter.
+type Expression struct {
+	Text string
+	Own  map[string]json.RawMessage
+}
 
-// Error returns the message.
-func (e *ExprError) Error() string { return e.Message }
+// ExprValue is the value of an expression, null if it is undefined, or why it
+// has none, in words for the user.
+type ExprValue struct {
+	Value json.RawMessage
+	Error string
+}
 
 // Bounds of the loop of flows.
 const (
@@ -147,7 +155,7 @@ func (e *Engine) evaluate(ctx context.Context, seq int64) (*seenRun, *evaluated,
 	var seen *seenRun
 	k := &evaluated{values: map[flow.Ask]json.RawMessage{}, failed: map[flow.Ask]string{}}
 	for range maxRounds {
-		var missing []question
+		var missing []*batch
 		var err error
 		seen, missing, err = e.look(ctx, seq, seen, k)
 		switch {
@@ -158,8 +166,8 @@ func (e *Engine) evaluate(ctx context.Context, seq int64) (*seenRun, *evaluated,
 		case len(missing) == 0:
 			return seen, k, nil
 		}
-		for _, q := range missing {
-			if err := e.ask(ctx, q, k); err != nil {
+		for _, b := range missing {
+			if err := e.ask(ctx, b, k); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -170,7 +178,7 @@ func (e *Engine) evaluate(ctx context.Context, seq int64) (*seenRun, *evaluated,
 // look reads a run and finds what must be evaluated for the first of what
 // happened to it, given what is known. If the run is no longer as it was seen,
 // nothing more is missing: whoever moves it sees that, too.
-func (e *Engine) look(ctx context.Context, seq int64, before *seenRun, k *evaluated) (seen *seenRun, missing []question, err error) {
+func (e *Engine) look(ctx context.Context, seq int64, before *seenRun, k *evaluated) (seen *seenRun, missing []*batch, err error) {
 	err = e.store.View(ctx, func(r store.Reader) error {
 		seen, missing = before, nil
 		row, err := r.FlowRun(seq)
@@ -198,7 +206,14 @@ func (e *Engine) look(ctx context.Context, seq int64, before *seenRun, k *evalua
 		} else if err != nil {
 			return err
 		}
-		_, missing, err = a.next(events[0], k)
+		out, asks, err := a.next(events[0], k)
+		var broken *brokenFlow
+		if errors.As(err, &broken) {
+			return nil // as above
+		} else if err != nil {
+			return err
+		}
+		missing, err = a.batches(asks, &out.Vars)
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
@@ -214,18 +229,27 @@ func sameRun(now, then *store.FlowRun) bool {
 	return bytes.Equal(now.State, then.State) && bytes.HasPrefix(list(now.Events), list(then.Events))
 }
 
-// ask evaluates one expression.
-func (e *Engine) ask(ctx context.Context, q question, k *evaluated) error {
+// ask evaluates expressions.
+func (e *Engine) ask(ctx context.Context, b *batch, k *evaluated) error {
 	if e.o.Evaluator == nil {
-		k.failed[q.ask] = "this server evaluates no JavaScript"
+		for _, a := range b.asks {
+			k.failed[a] = "this server evaluates no JavaScript"
+		}
 		return nil
 	}
-	v, err := e.o.Evaluator.Eval(ctx, q.ask.Name, q.over)
-	var wrong *ExprError
-	if errors.As(err, &wrong) {
-		k.failed[q.ask] = wrong.Message
-		return nil
+	values, err := e.o.Evaluator.Eval(ctx, b.shared, b.own)
+	if err == nil && len(values) != len(b.asks) {
+		err = errors.New("the evaluator gave too few answers")
 	}
-	k.values[q.ask] = v
-	return err
+	if err != nil {
+		return fmt.Errorf("evaluate expressions of a flow: %w", err)
+	}
+	for i, a := range b.asks {
+		if v := values[i]; v.Error != "" {
+			k.failed[a] = v.Error
+		} else {
+			k.values[a] = v.Value
+		}
+	}
+	return nil
 }

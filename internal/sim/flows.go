@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -31,8 +32,6 @@ type FlowWorld struct {
 	rand  *rand.Rand // of what happens; the flows themselves have their own
 	roots []string
 	work  []*flowWorker
-	took  int64
-	moves int
 }
 
 // flowWorker is a worker of a flow world: it needs no time, only rounds.
@@ -69,13 +68,8 @@ func PlayFlows(seed uint64, c Crash, trouble bool) (*FlowOutcome, error) {
 		return nil, err
 	}
 	w.store.begin(c, trouble, w.rand)
-	out, err := w.play()
-	return out, errors.Join(err, w.close())
-}
-
-func (w *FlowWorld) close() error {
-	w.e.Close()
-	return nil
+	defer func() { w.e.Close() }()
+	return w.play()
 }
 
 // boot starts an engine, as a new server would.
@@ -96,11 +90,21 @@ func (w *FlowWorld) boot() error {
 // echo gives an expression's variables for its value.
 type echo struct{}
 
-func (echo) Eval(_ context.Context, expr string, over map[string]json.RawMessage) (json.RawMessage, error) {
-	if strings.Contains(expr, "wrong") {
-		return nil, &engine.ExprError{Message: "wrong is not defined"}
+func (echo) Eval(_ context.Context, shared map[string]json.RawMessage, list []engine.Expression) ([]engine.ExprValue, error) {
+	out := make([]engine.ExprValue, len(list))
+	for i, x := range list {
+		over := map[string]json.RawMessage{}
+		if strings.Contains(x.Text, "flow_input") { // others of its batch may see more
+			over["flow_input"] = shared["flow_input"]
+		}
+		maps.Copy(over, x.Own)
+		raw, err := json.Marshal(over)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = engine.ExprValue{Value: raw}
 	}
-	return json.Marshal(over)
+	return out, nil
 }
 
 func (w *FlowWorld) setUp() error {
@@ -206,7 +210,6 @@ func (w *FlowWorld) broken(err error) error {
 
 // round has everybody do a little.
 func (w *FlowWorld) round(no int, out *FlowOutcome) error {
-	w.moves++
 	if _, err := w.e.MoveFlows(ctx); w.broken(err) != nil {
 		return err
 	}
@@ -281,7 +284,7 @@ func (w *FlowWorld) run(a sluice.Assignment) (bool, json.RawMessage, error) {
 	}
 	if strings.HasPrefix(a.FlowStep, "retry") {
 		first := false
-		err := w.store.Store.View(ctx, func(r store.Reader) error {
+		err := w.store.View(ctx, func(r store.Reader) error {
 			j, err := r.Job(a.JobID)
 			if err != nil {
 				return err
@@ -302,7 +305,7 @@ func (w *FlowWorld) run(a sluice.Assignment) (bool, json.RawMessage, error) {
 // done reports whether all flows have ended and nothing of them is open.
 func (w *FlowWorld) done() (bool, error) {
 	var n int64
-	err := w.store.Store.View(ctx, func(r store.Reader) (err error) {
+	err := w.store.View(ctx, func(r store.Reader) (err error) {
 		n, err = r.CountJobs(store.JobFilter{States: []sluice.State{sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning}})
 		return err
 	})
@@ -351,7 +354,7 @@ func (w *FlowWorld) judge(out *FlowOutcome) error {
 // state tells what is open.
 func (w *FlowWorld) state() string {
 	var b strings.Builder
-	err := w.store.Store.View(ctx, func(r store.Reader) error {
+	err := w.store.View(ctx, func(r store.Reader) error {
 		jobs, err := r.Jobs(store.JobFilter{OldestFirst: true, States: []sluice.State{sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning}})
 		for _, j := range jobs[:min(len(jobs), 10)] {
 			fmt.Fprintf(&b, "\n  %s %s %s step %s/%d %s key %q worker %q", j.ID, j.Kind, j.Path, j.Step, j.StepN, j.State, j.Key, j.Worker)
@@ -429,128 +432,3 @@ func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
 
 // Close does nothing: the world closes its store itself.
 func (f *faulty) Close() error { return nil }
-
-// flowMaker draws flows.
-type flowMaker struct {
-	r  *rand.Rand
-	id int
-}
-
-type jsonObject = map[string]any
-
-// flow draws the value of a flow; the first calls no other.
-func (m *flowMaker) flow(no int) jsonObject {
-	v := jsonObject{"modules": m.body(no, 2, nil)}
-	if m.r.IntN(2) == 0 {
-		v["concurrent_limit"] = 1 + m.r.IntN(2)
-	}
-	if m.r.IntN(3) == 0 {
-		v["failure_module"] = jsonObject{"id": "failure", "value": m.raw("failure", nil)}
-	}
-	return v
-}
-
-// body draws a list of modules; seen are steps whose results they may use.
-func (m *flowMaker) body(no, depth int, seen []string) []jsonObject {
-	var list []jsonObject
-	for range 1 + m.r.IntN(3) {
-		module := m.module(no, depth, seen)
-		list = append(list, module)
-		seen = append(slices.Clip(seen), module["id"].(string))
-	}
-	return list
-}
-
-func (m *flowMaker) module(no, depth int, seen []string) jsonObject {
-	m.id++
-	id := fmt.Sprint("s", m.id)
-	kind := m.r.IntN(10)
-	if depth == 0 {
-		kind = m.r.IntN(5)
-	}
-	switch {
-	case kind < 4, kind == 4 && no == 0:
-		return m.leaf(id, seen)
-	case kind == 4:
-		return jsonObject{"id": id, "value": jsonObject{
-			"type": "flow", "path": fmt.Sprintf("f/x/flow%d", m.r.IntN(no)), "input_transforms": m.inputs(seen),
-		}}
-	case kind < 7:
-		items := make([]int, m.r.IntN(5))
-		for i := range items {
-			items[i] = i * 10
-		}
-		loop := jsonObject{
-			"type": "forloopflow", "iterator": jsonObject{"type": "static", "value": items}, "skip_failures": m.r.IntN(3) == 0,
-			"parallel": m.r.IntN(2) == 0, "modules": m.body(no, depth-1, seen),
-		}
-		if m.r.IntN(3) == 0 {
-			loop["parallelism"] = jsonObject{"type": "static", "value": 2}
-		}
-		return jsonObject{"id": id, "value": loop}
-	case kind == 7:
-		return jsonObject{"id": id, "value": jsonObject{"type": "branchone", "branches": []jsonObject{
-			{"expr": "flow_input.n", "modules": m.body(no, depth-1, seen)},
-		}, "default": m.body(no, depth-1, seen)}}
-	case kind == 8:
-		return jsonObject{"id": id, "value": jsonObject{"type": "branchall", "parallel": m.r.IntN(2) == 0, "branches": []jsonObject{
-			{"modules": m.body(no, depth-1, seen), "skip_failure": true}, {"modules": m.body(no, depth-1, seen)},
-		}}}
-	}
-	return m.leaf(id, seen)
-}
-
-// leaf draws a step that runs something.
-func (m *flowMaker) leaf(id string, seen []string) jsonObject {
-	module := jsonObject{"id": id}
-	switch m.r.IntN(8) {
-	case 0:
-		id = "retry" + id
-		module["retry"] = jsonObject{"constant": jsonObject{"attempts": 2, "seconds": m.r.IntN(2)}}
-	case 1:
-		id = "bad" + id
-		module["continue_on_error"] = m.r.IntN(4) > 0
-	case 2:
-		module["sleep"] = jsonObject{"type": "static", "value": 1}
-	case 3:
-		module["stop_after_if"] = jsonObject{"expr": "result.never"}
-	}
-	module["id"] = id
-	switch m.r.IntN(3) {
-	case 0:
-		module["value"] = jsonObject{"type": "script", "path": []string{"f/s/one", "f/s/free"}[m.r.IntN(2)], "input_transforms": m.inputs(seen)}
-	default:
-		module["value"] = m.raw(id, seen)
-	}
-	return module
-}
-
-func (m *flowMaker) raw(_ string, seen []string) jsonObject {
-	v := jsonObject{"type": "rawscript", "language": "bash", "content": "x", "input_transforms": m.inputs(seen)}
-	switch m.r.IntN(4) {
-	case 0:
-		v["concurrent_limit"] = 1 + m.r.IntN(2)
-	case 1:
-		v["concurrent_limit"], v["custom_concurrency_key"] = 2, "shared"
-	}
-	return v
-}
-
-// inputs draws arguments: of the flow, of steps before, some by JavaScript.
-func (m *flowMaker) inputs(seen []string) jsonObject {
-	in := jsonObject{"n": jsonObject{"type": "javascript", "expr": "flow_input.n"}}
-	for i, id := range seen {
-		expr := "results." + id
-		switch m.r.IntN(6) {
-		case 0:
-			expr += " || 0" // more than a path
-		case 1, 2:
-			continue
-		}
-		in[fmt.Sprint("r", i)] = jsonObject{"type": "javascript", "expr": expr}
-	}
-	if m.r.IntN(4) == 0 {
-		in["i"] = jsonObject{"type": "javascript", "expr": "flow_input.iter ? flow_input.iter.value : null"}
-	}
-	return in
-}
