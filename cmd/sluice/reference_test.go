@@ -62,7 +62,7 @@ func TestCandidates(t *testing.T) {
 	for typed, want := range map[string]string{
 		"jo":                             "jobs",
 		"jobs ta":                        "tail",
-		"jobs list --st":                 "--state",
+		"jobs list --st":                 "--state --steps",
 		"jobs list --state ":             "canceled failed running succeeded waiting",
 		"jobs list --state = f":          "failed",
 		"jobs list --path jobs --ta":     "--tag",
