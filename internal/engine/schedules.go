@@ -109,6 +109,28 @@ func readSchedule(raw json.RawMessage) (*ScheduleBody, *cron.Schedule, error) {
 	return b, c, nil
 }
 
+// PreviewSchedule returns the next instants at which a pattern is due in a time
+// zone, at most ten.
+func (e *Engine) PreviewSchedule(ctx context.Context, pattern, zone, version string) ([]time.Time, error) {
+	const most = 10
+	if _, err := cron.Zone(zone); err != nil {
+		return nil, sluice.Invalid("timezone", "%v", err)
+	}
+	c, err := cron.Parse(pattern, zone, version)
+	if err != nil {
+		return nil, sluice.Invalid("schedule", "%v", err)
+	}
+	now, err := e.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := c.Upcoming(now, most)
+	if len(list) == 0 {
+		return nil, sluice.Invalid("schedule", "it never falls due from now on")
+	}
+	return list, nil
+}
+
 // Editor is who changes something.
 type Editor struct{ Username, Email string }
 
@@ -206,8 +228,11 @@ func (e *Engine) changeSchedule(ctx context.Context, workspace, path string, by 
 			if err := u.pushTick(s, u.now); err != nil {
 				return err
 			}
-			if !s.Enabled {
+			switch {
+			case !s.Enabled:
 				return sluice.Invalid("script_path", "no run can be pushed: %s", s.Error)
+			case s.NextAt.IsZero():
+				return sluice.Invalid("schedule", "it never falls due from now on")
 			}
 		}
 		if err := tx.SaveSchedule(s); err != nil {
@@ -248,7 +273,8 @@ func (e *Engine) Schedules(ctx context.Context, f store.ScheduleFilter) ([]*stor
 	return view(ctx, e, func(r store.Reader) ([]*store.Schedule, error) { return r.Schedules(f) })
 }
 
-// withdraw cancels the run of a schedule that is pushed and not due yet.
+// withdraw cancels the run of a schedule that is pushed and not due yet. The
+// job is deleted by the next look at retention: it says nothing that matters.
 func (u *unit) withdraw(s *store.Schedule, why string) error {
 	if s.NextJob == "" {
 		s.NextAt = time.Time{}
@@ -259,7 +285,7 @@ func (u *unit) withdraw(s *store.Schedule, why string) error {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	case err == nil && j.State == sluice.StateScheduled:
-		if _, err := u.cancel(s.Workspace, j.ID, "schedule", why, false); err != nil {
+		if err := u.cancelUnstarted(j, why); err != nil {
 			return err
 		}
 		if err := u.tx.DropTick(s.Workspace, s.Path, s.NextAt); err != nil {
@@ -268,6 +294,21 @@ func (u *unit) withdraw(s *store.Schedule, why string) error {
 	}
 	s.NextAt, s.NextJob = time.Time{}, ""
 	return nil
+}
+
+func (u *unit) cancelUnstarted(j *sluice.Job, why string) error {
+	_, l, err := u.openJob(j)
+	if err != nil {
+		return err
+	}
+	if j, err = u.tx.JobBySeq(j.Seq); err != nil || !j.Waiting() { // as it is now that its group is locked
+		return err
+	}
+	if err := u.leave(l, j); err != nil {
+		return err
+	}
+	j.CanceledBy, j.CanceledReason, j.DeleteAfter = "schedule", why, 0
+	return u.end(j, sluice.OutcomeCanceled, canceledResult(j))
 }
 
 // pushTick pushes the first run of a schedule that is due after an instant. A
@@ -482,9 +523,17 @@ func (u *unit) overlaps(j *sluice.Job) (bool, error) {
 	return false, err
 }
 
+const overlapReason = "the run before it had not ended (no_flow_overlap)"
+
+// SkippedRun reports whether a job is a run of a schedule that was left out,
+// since the one before it had not ended.
+func SkippedRun(j *sluice.Job) bool {
+	return j.Schedule != "" && j.Outcome == sluice.OutcomeCanceled && j.CanceledReason == overlapReason
+}
+
 // leaveOut ends a run that is not to overlap another one.
 func (u *unit) leaveOut(j *sluice.Job) error {
-	j.CanceledBy, j.CanceledReason = "schedule", "the run before it had not ended (no_flow_overlap)"
+	j.CanceledBy, j.CanceledReason = "schedule", overlapReason
 	return u.end(j, sluice.OutcomeCanceled, canceledResult(j))
 }
 

@@ -11,14 +11,7 @@ import (
 
 // laterRows are the calls of the contract that this server does not answer
 // yet, and why. Nothing else may be missing.
-var laterRows = map[string]string{
-	"GET /api/w/{}/schedules/list":           "schedules",
-	"GET /api/w/{}/schedules/get/{}":         "schedules",
-	"POST /api/w/{}/schedules/create":        "schedules",
-	"POST /api/w/{}/schedules/update/{}":     "schedules",
-	"POST /api/w/{}/schedules/setenabled/{}": "schedules",
-	"DELETE /api/w/{}/schedules/delete/{}":   "schedules",
-}
+var laterRows = map[string]string{}
 
 // contractCases say what each row of the contract asks for: a request, and the
 // status, content type and body of its answer. fields are those of the JSON
@@ -95,6 +88,14 @@ var contractCases = []struct {
 	{"GET /api/w/{}/jobs/queue/scheduled_for/{}", "/api/w/main/jobs/queue/scheduled_for/WAITING", "", 200, jsonMime, []string{`/^\d{13}$/`}, ""},
 	{"GET /api/health/detailed", "/api/health/detailed", "", 200, jsonMime, []string{`"queue":{"pending_jobs":`}, "status checks"},
 	{"POST /api/w/{}/jobs_u/queue/cancel/{}", "/api/w/main/jobs_u/queue/cancel/WAITING", `{"reason":"x"}`, 200, textMime, nil, ""},
+	{"POST /api/w/{}/schedules/create", "/api/w/main/schedules/create", `{"path":"f/c/each","schedule":"0 0 12 * * *","timezone":"Europe/Berlin","script_path":"f/x/hello","is_flow":false,"args":{},"enabled":true,"summary":"S"}`, 200, textMime, []string{"/^f/c/each$/"}, ""},
+	{"GET /api/w/{}/schedules/get/{}", "/api/w/main/schedules/get/f/c/each", "", 200, jsonMime, []string{`"enabled":true`, `"summary":"S"`, "!error"}, "path schedule timezone script_path is_flow enabled args summary edited_by edited_at email permissioned_as extra_perms"},
+	{"GET /api/w/{}/schedules/get/{}", "/api/w/main/schedules/get/f/c/none", "", 404, textMime, nil, ""},
+	{"GET /api/w/{}/schedules/list", "/api/w/main/schedules/list", "", 200, jsonMime, nil, "path schedule timezone script_path is_flow enabled args summary edited_by edited_at email permissioned_as extra_perms"},
+	{"POST /api/w/{}/schedules/update/{}", "/api/w/main/schedules/update/f/c/each", `{"schedule":"0 0 13 * * *","timezone":"Europe/Berlin","args":{},"enabled":false,"preserve_permissioned_as":true,"permissioned_as":"u/x"}`, 200, textMime, nil, ""},
+	{"POST /api/w/{}/schedules/setenabled/{}", "/api/w/main/schedules/setenabled/f/c/each", `{"enabled":false}`, 200, textMime, nil, ""},
+	{"POST /api/w/{}/schedules/setenabled/{}", "/api/w/main/schedules/setenabled/f/c/none", `{"enabled":false}`, 404, textMime, nil, ""},
+	{"DELETE /api/w/{}/schedules/delete/{}", "/api/w/main/schedules/delete/f/c/each", "", 200, textMime, nil, ""},
 }
 
 var (

@@ -59,6 +59,8 @@ type jobJSON struct {
 	Wait           *sluice.Wait `json:"wait,omitempty" doc:"Ours: why a waiting job does not run"`
 	FlowStepID     string       `json:"flow_step_id,omitempty" doc:"Of a step of a flow: the id of its module"`
 	FlowStepN      *int         `json:"flow_step_n,omitempty" doc:"Ours: the iteration or branch of that module, from 0"`
+	SchedulePath   string       `json:"schedule_path,omitempty" doc:"Of a run of a schedule"`
+	TriggerKind    string       `json:"trigger_kind,omitempty" enum:"schedule"`
 	RawFlow        anyJSON      `json:"raw_flow,omitempty" doc:"Of a flow: its value; of a part of one the modules of that part"`
 
 	FlowStatus *flowStatusJSON `json:"flow_status,omitempty" doc:"Of a flow: how far it is"`
@@ -74,6 +76,9 @@ func jobForm(j *sluice.Job) jobJSON {
 		PermissionedAs: "u/" + j.CreatedBy, Email: j.Email, VisibleToOwner: true,
 		Tag: j.Tag, Priority: j.Priority, Worker: j.Worker,
 		Labels: j.Labels, Progress: j.Progress, IsFlowStep: j.Step != "", FlowStepID: j.Step,
+	}
+	if j.Schedule != "" {
+		f.SchedulePath, f.TriggerKind = j.Schedule, triggerSchedule
 	}
 	if j.Step != "" && j.StepN >= 0 {
 		f.FlowStepN = &j.StepN
@@ -93,6 +98,9 @@ func jobForm(j *sluice.Job) jobJSON {
 	no, success := false, j.Outcome == sluice.OutcomeSuccess
 	f.Type, f.Success, f.Deleted, f.IsSkipped = typeCompleted, &success, &no, &no
 	f.Canceled = j.Outcome == sluice.OutcomeCanceled
+	if skipped := engine.SkippedRun(j); skipped {
+		f.IsSkipped = &skipped
+	}
 	f.CompletedAt = instant(j.CompletedAt)
 	duration := durationOf(j)
 	f.DurationMS = &duration

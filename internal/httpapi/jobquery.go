@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"sluice"
@@ -31,6 +32,7 @@ func (q *JobQuery) among(f *store.JobFilter) error {
 		{"created_by", q.CreatedBy, store.FieldCreatedBy, store.HowExact, &f.CreatedBy},
 		{"worker", q.Worker, store.FieldWorker, store.HowExact, &f.Worker},
 		{"label", q.Label, store.FieldLabel, store.HowExact, &f.Label},
+		{"schedule_path", q.SchedulePath, store.FieldSchedule, store.HowExact, &f.Schedule},
 		{"broad_filter", q.Broad, store.FieldAny, store.HowPart, nil},
 	} {
 		if p.value == "" {
@@ -53,7 +55,21 @@ func (q *JobQuery) among(f *store.JobFilter) error {
 			f.Among = append(f.Among, a)
 		}
 	}
+	q.amongTriggers(f)
 	return nil
+}
+
+// triggerSchedule is the kind of trigger that schedules are; there is no other.
+const triggerSchedule = "schedule"
+
+// amongTriggers selects by what started jobs.
+func (q *JobQuery) amongTriggers(f *store.JobFilter) {
+	kinds, not := strings.CutPrefix(q.TriggerKind, "!")
+	scheduled := slices.Contains(splitList(kinds), triggerSchedule)
+	f.NoSchedule = q.IsNotSchedule || scheduled && not
+	if scheduled && !not {
+		f.Among = append(f.Among, store.Among{Field: store.FieldSchedule, Values: []string{""}, Not: true})
+	}
 }
 
 // contains reads the filters by what arguments and results hold.
@@ -83,7 +99,8 @@ func (q *JobQuery) contains(s *engine.Search) error {
 // is what a negated list asks for.
 func (q *JobQuery) nobody() bool {
 	lists := func(s string) bool { return s != "" && !strings.HasPrefix(s, "!") }
-	return lists(q.SchedulePath) || lists(q.TriggerKind) || q.Suspended || q.IsSkipped
+	triggers := lists(q.TriggerKind) && !slices.Contains(splitList(q.TriggerKind), triggerSchedule)
+	return triggers || q.Suspended || q.IsSkipped
 }
 
 // filtered reports whether the query selects by more than the state of jobs.

@@ -72,12 +72,12 @@ type JobQuery struct {
 	CompletedBefore        time.Time      `query:"completed_before"`
 	CompletedAfter         time.Time      `query:"completed_after"`
 	OrderDesc              optional[bool] `query:"order_desc" doc:"Newest first; true if left out"`
+	SchedulePath           string         `query:"schedule_path"`
+	TriggerKind            string         `query:"trigger_kind" doc:"schedule is the only one yet"`
+	IsNotSchedule          bool           `query:"is_not_schedule"`
 	// What no job has yet: a filter that asks for it finds nothing.
-	SchedulePath  string `query:"schedule_path"`
-	TriggerKind   string `query:"trigger_kind"`
-	Suspended     bool   `query:"suspended"`
-	IsSkipped     bool   `query:"is_skipped"`
-	IsNotSchedule bool   `query:"is_not_schedule" doc:"No job comes from a schedule yet"`
+	Suspended bool `query:"suspended"`
+	IsSkipped bool `query:"is_skipped"`
 }
 
 // selected makes a filter. none means that no job can match.

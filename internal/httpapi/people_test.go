@@ -244,7 +244,7 @@ func TestTwoWorkspaces(t *testing.T) {
 
 // unrecorded are changes that leave no entry in the audit log, and why.
 var unrecorded = map[string]string{
-	"plan": "changes nothing", "exists": "changes nothing",
+	"plan": "changes nothing", "previewSchedule": "changes nothing", "exists": "changes nothing",
 	"JsonSchema": "changes nothing", "RawTemp": "stores nothing", "Draft": "refused", "Snapshot": "refused", "Progress": "a job speaks of itself",
 }
 

@@ -238,6 +238,7 @@ func (a *API) describe() {
 	a.addWorkers()
 	a.addScripts()
 	a.addFlows()
+	a.addSchedules()
 	a.addRuns()
 	a.addJobs()
 	a.addUpdates()

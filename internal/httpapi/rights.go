@@ -139,6 +139,16 @@ var rights = map[string]right{
 	"archiveFlowByPath": needs(levelDeveloper, "flows:write").records("flows.archive", kindDelete),
 	"deleteFlowByPath":  needs(levelDeveloper, "flows:write").records("flows.delete", kindDelete),
 
+	"createSchedule":        needs(levelDeveloper, "schedules:write").atPathOfBody().records("schedules.create", kindCreate),
+	"updateSchedule":        needs(levelDeveloper, "schedules:write").records("schedules.update", kindUpdate),
+	"setScheduleEnabled":    needs(levelDeveloper, "schedules:write").records("schedules.setenabled", kindUpdate),
+	"deleteSchedule":        needs(levelDeveloper, "schedules:write").records("schedules.delete", kindDelete),
+	"getSchedule":           needs(levelOperator, "schedules:read"),
+	"existsSchedule":        needs(levelOperator, "schedules:read"),
+	"listSchedules":         needs(levelOperator, "schedules:read"),
+	"listSchedulesWithJobs": needs(levelOperator, "schedules:read"),
+	"previewSchedule":       signed().byPerson(),
+
 	// There are no drafts: these change nothing.
 	"createDraft":              needs(levelDeveloper, "scripts:write"),
 	"deleteDraft":              needs(levelDeveloper, "scripts:write"),

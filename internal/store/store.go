@@ -272,8 +272,9 @@ const (
 	FieldTag
 	FieldCreatedBy
 	FieldWorker
-	FieldLabel // jobs with one of the labels
-	FieldAny   // path, tag, creator or worker
+	FieldLabel    // jobs with one of the labels
+	FieldSchedule // path of the schedule that it is a run of; "" of none
+	FieldAny      // path, tag, creator or worker
 )
 
 // How a filter compares.

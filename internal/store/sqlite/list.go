@@ -97,6 +97,9 @@ func whereJobs(f *store.JobFilter) *where {
 	}
 	if name := f.Schedule; name != "" {
 		w.add("job.schedule = ? AND job.schedule <> ''", func(s *stmt) { s.str(name) })
+		if len(f.States) == 1 && f.States[0] == sluice.StateCompleted { // so that the index gives them in order
+			w.add("job.open = 0", func(*stmt) {})
+		}
 	}
 	if f.NoSchedule {
 		w.add("job.schedule = ''", func(*stmt) {})
@@ -123,7 +126,7 @@ func whereJobs(f *store.JobFilter) *where {
 
 var columnOf = map[store.Field]string{
 	store.FieldPath: "job.path", store.FieldHash: "job.hash", store.FieldTag: "job.tag", store.FieldCreatedBy: "job.created_by",
-	store.FieldWorker: "job.worker", store.FieldLabel: "label",
+	store.FieldWorker: "job.worker", store.FieldSchedule: "job.schedule", store.FieldLabel: "label",
 	store.FieldAny: "job.path || char(10) || job.tag || char(10) || job.created_by || char(10) || job.worker",
 }
 
