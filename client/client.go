@@ -122,6 +122,7 @@ type call struct {
 	query  url.Values
 	body   any  // sent as JSON; nil: none
 	repeat bool // sending it twice does what sending it once does
+	work   bool // a worker's call
 	// into takes the answer: *string the text of it, anything else its JSON;
 	// nil: it is not looked at.
 	into any
@@ -222,6 +223,9 @@ func (c *Client) send(ctx context.Context, r call, body []byte, lastEvent string
 	}
 	if lastEvent != "" {
 		req.Header.Set("Last-Event-ID", lastEvent)
+	}
+	if r.work {
+		req.Header.Set("X-Sluice-Worker", workProtocol)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

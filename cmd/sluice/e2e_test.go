@@ -74,7 +74,25 @@ func newPlace(t *testing.T) *place {
 type instance struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	logs bytes.Buffer
+	logs shared
+}
+
+// shared is a buffer that is read while a process writes to it.
+type shared struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 // start starts a server and waits until it has greeted.
@@ -227,15 +245,15 @@ func (w *witness) release(c *net.TCPConn) {
 	}
 }
 
-// saveWitnessed saves a script that calls a witness and ends when told to.
-func (p *place) saveWitnessed(settings string) {
+// saveWitnessed saves a script that calls a witness and ends when told to, one at a time, one at a time.
+func (p *place) saveWitnessed() {
 	p.t.Helper()
 	dir := filepath.Join(p.dir, "scripts", "f", "e2e")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		p.t.Fatal(err)
 	}
 	code := "port=\"$1\"\nexec 3<>\"/dev/tcp/127.0.0.1/$port\"\necho here >&3\nread -r word <&3\necho \"told to $word\"\n"
-	for name, text := range map[string]string{"call.sh": code, "call.script.yaml": "summary: Calls a witness\n" + settings} {
+	for name, text := range map[string]string{"call.sh": code, "call.script.yaml": "summary: Calls a witness\nconcurrent_limit: 1\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			p.t.Fatal(err)
 		}
@@ -260,7 +278,7 @@ func TestEndToEnd(t *testing.T) {
 	p.mustSay(p.sluice(3, "run", "f/demo/nothing"), "sluice push DIR")
 
 	const key = "main/script/f/e2e/call"
-	p.saveWitnessed("concurrent_limit: 1\n")
+	p.saveWitnessed()
 	w := newWitness(t)
 	first := strings.TrimSpace(p.sluice(0, "run", "f/e2e/call", "-d", w.args()))
 	one := w.wait()
@@ -308,7 +326,7 @@ func TestEndToEnd(t *testing.T) {
 func TestServerKilled(t *testing.T) {
 	p := newPlace(t)
 	server := p.start()
-	p.saveWitnessed("concurrent_limit: 1\n")
+	p.saveWitnessed()
 	w := newWitness(t)
 	id := strings.TrimSpace(p.sluice(0, "run", "f/e2e/call", "-d", w.args()))
 	old := w.wait()

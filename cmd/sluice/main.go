@@ -30,6 +30,7 @@ const helpWidth = 80
 // cli is everything that can be said on the command line.
 type cli struct {
 	Server       serverCmd     `cmd:"" help:"Run a server with an embedded worker."`
+	Worker       workerCmd     `cmd:"" help:"Run a worker for a server on another machine."`
 	Push         pushCmd       `cmd:"" help:"Save the scripts and flows of a folder on the server."`
 	Pull         pullCmd       `cmd:"" help:"Write the scripts and flows of a workspace to a folder."`
 	Export       exportCmd     `cmd:"" help:"Write the scripts of a workspace into a zip archive."`

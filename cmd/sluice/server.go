@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,6 @@ import (
 	"sluice/internal/store"
 	"sluice/internal/worker"
 	"sluice/internal/worker/deps"
-	"sluice/internal/worker/supervisor"
 )
 
 const (
@@ -46,22 +44,17 @@ type serverCmd struct {
 	// AuditRetention and the two below it concern people.
 	AuditRetention  time.Duration `help:"How long it is kept who changed what; negative: for ever." default:"8760h" env:"SLUICE_AUDIT_RETENTION"`
 	SessionLifetime time.Duration `help:"How long somebody stays signed in." default:"72h" env:"SLUICE_SESSION_LIFETIME"`
+	TLSCert         string        `name:"tls-cert" help:"File with the server's certificate (PEM), and those between it and the authority: serve HTTPS." env:"SLUICE_TLS_CERT" placeholder:"FILE" type:"path"`
+	TLSKey          string        `name:"tls-key" help:"File with the key of that certificate (PEM)." env:"SLUICE_TLS_KEY" placeholder:"FILE" type:"path"`
 	TrustProxy      bool          `help:"Believe X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them." env:"SLUICE_TRUST_PROXY"`
 	StopAfter       time.Duration `help:"A worker that is out of touch so long ends its jobs." default:"60s" env:"SLUICE_STOP_AFTER"`
 	LostAfter       time.Duration `help:"A worker that was silent so long is given up, and its jobs run again." default:"75s" env:"SLUICE_LOST_AFTER"`
-	Isolation       string        `help:"Walls around jobs: required (else no start), best-effort, none." default:"best-effort" enum:"required,best-effort,none" env:"SLUICE_ISOLATION"`
-	// IsolationNetwork and the others below bound what a job reaches and uses.
-	IsolationNetwork string        `help:"all: jobs reach the network of this machine; none: no network, the server included." default:"all" enum:"all,none" env:"SLUICE_ISOLATION_NETWORK"`
-	IsolationRead    []string      `help:"Further paths that jobs may read, such as a runtime in /opt." env:"SLUICE_ISOLATION_READ" placeholder:"PATH"`
-	JobMemoryMiB     int64         `name:"job-memory-mib" help:"Memory of a job." default:"2048" env:"SLUICE_JOB_MEMORY_MIB"`
-	JobDiskMiB       int64         `name:"job-disk-mib" help:"Size of a job's folder." default:"1024" env:"SLUICE_JOB_DISK_MIB"`
-	JobProcesses     int           `help:"Processes and threads of a job." default:"512" env:"SLUICE_JOB_PROCESSES"`
-	KillGrace        time.Duration `help:"Time between TERM and KILL." default:"5s" hidden:""`
+	jobFlags
+	KillGrace time.Duration `help:"Time between TERM and KILL." default:"5s" hidden:""`
 	// LostMargin is what must lie between a worker's own stop and its loss; only tests shorten it.
 	LostMargin time.Duration `default:"5s" hidden:""`
 	dependencyFlags
-	LogLevel  string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"SLUICE_LOG_LEVEL"`
-	LogFormat string `help:"text or json." default:"text" enum:"text,json" env:"SLUICE_LOG_FORMAT"`
+	logFlags
 }
 
 // server is a running server: its parts, in the order in which they are made.
@@ -78,13 +71,13 @@ type server struct {
 	lock     *instanceLock
 	worker   *worker.Worker // nil without places
 	api      *httpapi.API
+
+	certificates *certificates // nil: plain HTTP
 }
 
 // Run serves until it is interrupted, then lets running jobs end.
 func (s *serverCmd) Run(ctx context.Context, a *app) error {
-	if i := slices.Index(s.Tags, "languages"); i >= 0 {
-		s.Tags = slices.Replace(s.Tags, i, i+1, worker.DefaultTags()...)
-	}
+	s.Tags = languageTags(s.Tags)
 	if err := s.check(); err != nil {
 		return err
 	}
@@ -107,29 +100,10 @@ func (s *serverCmd) check() error {
 		return sluice.Invalid("--session-lifetime", "must be at least a minute")
 	case s.Grace < 0:
 		return sluice.Invalid("--grace", "must not be negative")
-	case s.JobMemoryMiB < 16 || s.JobMemoryMiB > 1<<20:
-		return sluice.Invalid("--job-memory-mib", "must be from 16 to %s", grouped(1<<20))
-	case s.JobDiskMiB < 1 || s.JobDiskMiB > 1<<20:
-		return sluice.Invalid("--job-disk-mib", "must be from 1 to %s", grouped(1<<20))
-	case s.JobProcesses < 8 || s.JobProcesses > 100_000:
-		return sluice.Invalid("--job-processes", "must be from 8 to %s", grouped(100_000))
+	case (s.TLSCert == "") != (s.TLSKey == ""):
+		return sluice.Invalid("--tls-cert", "needs --tls-key, and the other way round")
 	}
-	if err := checkDatabase(s.Database); err != nil {
-		return err
-	}
-	return s.dependencyFlags.check()
-}
-
-func (s *serverCmd) logger(a *app) *slog.Logger {
-	var level slog.Level
-	if level.UnmarshalText([]byte(s.LogLevel)) != nil {
-		level = slog.LevelInfo // the flag's enum lets nothing else through
-	}
-	options := &slog.HandlerOptions{Level: level}
-	if s.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.err, options))
-	}
-	return slog.New(slog.NewTextHandler(a.err, options))
+	return errors.Join(checkDatabase(s.Database), s.jobFlags.check(), s.dependencyFlags.check())
 }
 
 // open makes the parts. What it has made when it fails, close ends.
@@ -143,6 +117,9 @@ func (v *server) open(ctx context.Context) error {
 		return err
 	}
 	if v.listener, err = listen(ctx, s.Addr); err != nil {
+		return err
+	}
+	if err := v.secure(); err != nil {
 		return err
 	}
 	if v.store, err = openDatabase(ctx, s.Database, filepath.Join(s.Data, databaseFile), s.Durability, v.log); err != nil {
@@ -179,14 +156,18 @@ func (v *server) open(ctx context.Context) error {
 
 // url returns the address under which this machine reaches the server.
 func (v *server) url() string {
+	scheme := "http://"
+	if v.certificates != nil {
+		scheme = "https://"
+	}
 	host, port, err := net.SplitHostPort(v.listener.Addr().String())
 	if err != nil {
-		return "http://" + v.listener.Addr().String()
+		return scheme + v.listener.Addr().String()
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return scheme + net.JoinHostPort(host, port)
 }
 
 // jobsFolder is where the jobs of a server process work.
@@ -196,15 +177,13 @@ func (v *server) jobsFolder(instance string) string {
 
 func (v *server) workerConfig() worker.Config {
 	s := v.cmd
-	limits := worker.DefaultLimits
-	limits.MemoryBytes, limits.FileBytes, limits.Processes = s.JobMemoryMiB<<20, s.JobDiskMiB<<20, s.JobProcesses
-	return worker.Config{
+	c := worker.Config{
 		Name: v.name, Instance: v.name, Version: version, Tags: s.Tags, Places: s.Workers, Dir: v.jobsFolder(v.name),
 		Source: v.engine, BaseURL: v.url(), StopAfter: s.StopAfter, KillGrace: s.KillGrace,
-		InstanceLock: v.lock.file, Logger: v.log,
-		Level: supervisor.Level(s.Isolation), NoNetwork: s.IsolationNetwork == "none", Read: s.IsolationRead,
-		Limits: limits, DiskBytes: s.JobDiskMiB << 20, Cache: s.cacheDir(s.Data), Dependencies: s.dependencies(),
+		InstanceLock: v.lock.file, Logger: v.log, Cache: s.cacheDir(s.Data), Dependencies: s.dependencies(),
 	}
+	s.bound(&c)
+	return c
 }
 
 // prepare makes the first user, the workspace and, if asked to, the examples in it.

@@ -147,6 +147,12 @@ func setDefault(d *time.Duration, v time.Duration) {
 	}
 }
 
+// Terms are the times that a worker keeps to.
+type Terms struct{ StopAfter, KillGrace time.Duration }
+
+// Terms returns the times that workers of this server keep to.
+func (e *Engine) Terms() Terms { return Terms{StopAfter: e.o.StopAfter, KillGrace: e.o.KillGrace} }
+
 // Run runs the engine's loops until ctx ends: handing out, reaping, retention.
 // After it, Take answers nothing more.
 func (e *Engine) Run(ctx context.Context) error {

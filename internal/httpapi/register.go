@@ -236,6 +236,7 @@ func (a *API) describe() {
 	a.addWorkspaces()
 	a.addAudit()
 	a.addWorkers()
+	a.addWork()
 	a.addScripts()
 	a.addFlows()
 	a.addSchedules()

@@ -113,6 +113,13 @@ var rights = map[string]right{
 	"listWorkerGroups": needs(levelSigned, "workers:read").byPerson(),
 	"listWorkers":      needs(levelSigned, "workers:read").byPerson(),
 
+	// Whoever may do these sees the code and the arguments of all jobs.
+	"workTerms": needs(levelSuper, "workers:write").byPerson(), "workTake": needs(levelSuper, "workers:write").byPerson(),
+	"workSettle": needs(levelSuper, "workers:write").byPerson(), "workConfirm": needs(levelSuper, "workers:write").byPerson(),
+	"workHandBack": needs(levelSuper, "workers:write").byPerson(), "workHeartbeat": needs(levelSuper, "workers:write").byPerson(),
+	"workOrders": needs(levelSuper, "workers:write").byPerson(), "workLog": needs(levelSuper, "workers:write").byPerson(),
+	"workGone": needs(levelSuper, "workers:write").byPerson(),
+
 	"createScript":              needs(levelDeveloper, "scripts:write").atPathOfBody().records("scripts.create", kindCreate),
 	"createScriptSnapshot":      needs(levelDeveloper, "scripts:write"),
 	"getScriptByPath":           needs(levelOperator, "scripts:read"),

@@ -85,6 +85,16 @@ var routeTable = []struct {
 	{"POST /api/workspaces/unarchive/{id}", "/api/workspaces/unarchive/none", "", 404, textMime, []string{"none"}},
 	{"GET /api/settings/global/automate_username_creation", "/api/settings/global/automate_username_creation", "", 200, jsonMime, []string{"/^true$/"}},
 	{"GET /api/configs/list_worker_groups", "/api/configs/list_worker_groups", "", 200, jsonMime, []string{`[{"name":"default","config":{}}]`}},
+	// Calls of workers name the protocol in a header, which these lack.
+	{"GET /api/work/terms", "/api/work/terms", "", 400, textMime, []string{"X-Sluice-Worker: "}},
+	{"GET /api/work/orders", "/api/work/orders?worker=w1", "", 400, textMime, []string{"X-Sluice-Worker: "}},
+	{"POST /api/work/take", "/api/work/take", `{}`, 400, textMime, []string{"X-Sluice-Worker: "}},
+	{"POST /api/work/settle", "/api/work/settle", `{}`, 400, textMime, []string{"X-Sluice-Worker: "}},
+	{"POST /api/work/confirm", "/api/work/confirm", `{}`, 400, textMime, []string{"X-Sluice-Worker: "}},
+	{"POST /api/work/hand_back", "/api/work/hand_back", `{}`, 400, textMime, []string{"X-Sluice-Worker: "}},
+	{"POST /api/work/heartbeat", "/api/work/heartbeat", `{}`, 400, textMime, []string{"X-Sluice-Worker: "}},
+	{"POST /api/work/log", "/api/work/log", `{}`, 400, textMime, []string{"X-Sluice-Worker: "}},
+	{"POST /api/work/gone", "/api/work/gone", `{"instance":"x"}`, 400, textMime, []string{"X-Sluice-Worker: "}},
 	{"GET /api/workers/list", "/api/workers/list?ping_since=10", "", 200, jsonMime, []string{`"worker":"w1"`, `"worker_group":"default"`, `"custom_tags":["bash"]`, `/"last_ping":\d+,/`, `"wm_version":"1.2.3"`, `"languages":["bash"]`, `"missing_languages":["python3"]`, `"isolation":"Walls."`}},
 
 	{"POST /api/auth/login", "/api/auth/login", `{"email":"admin@sluice.local","password":"` + rigPassword + `"}`, 200, textMime, []string{"/^[0-9a-f]{64}$/"}},
