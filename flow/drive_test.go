@@ -21,6 +21,7 @@ type world struct {
 	jobs  int
 	story strings.Builder
 	now   time.Time
+	js    json.RawMessage // what JavaScript answers to everything; nil: it fails
 }
 
 type run struct {
@@ -42,13 +43,18 @@ type open struct {
 
 func newWorld(t *testing.T, value, input string) *world {
 	t.Helper()
+	return newWorldWith(t, value, input, nil)
+}
+
+func newWorldWith(t *testing.T, value, input string, js json.RawMessage) *world {
+	t.Helper()
 	v, err := Parse(json.RawMessage(value))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{
 		t: t, v: v, input: json.RawMessage(input), runs: map[string]*run{}, done: map[string]json.RawMessage{}, ok: map[string]bool{},
-		now: time.Unix(0, 0).UTC(),
+		now: time.Unix(0, 0).UTC(), js: js,
 	}
 	w.begin("root", nil, "", -1, "", nil)
 	return w
@@ -76,6 +82,10 @@ func (w *world) apply(r *run, e Event) {
 			return
 		}
 		for _, a := range out.Asks {
+			if a.Kind == AskExpr && w.js != nil {
+				in.Known[a] = w.js
+				continue
+			}
 			if a.Kind == AskExpr {
 				in.Failed[a] = "no JavaScript here"
 				continue
@@ -270,6 +280,8 @@ func TestNext(t *testing.T) {
 		{"a branch", flowOf(script("a", "", ""), container("c", `{"type":"branchone","branches":[{"expr":"results.a.x","modules":[`+script("s", js("p", "previous_result"), "")+`]}],"default":[`+script("d", "", "")+`]}`, "")), `{}`, `a={"x":1} s=2`, `a{} s{"p":{"x":1}} | ends 2`},
 		{"the default branch", flowOf(container("c", `{"type":"branchone","branches":[{"expr":"false","modules":[]}],"default":[`+script("d", "", "")+`,`+script("e", "", "")+`]}`, "")), `{}`, `d=2 e=3`, `c/default/-1: d{} e{} | ends 3`},
 		{"all branches", flowOf(script("a", "", ""), container("c", `{"type":"branchall","branches":[{"modules":[`+script("s", js("p", "previous_result"), "")+`]},{"modules":[]},{"skip_failure":true,"modules":[`+script("u", "", "")+`]}]}`, "")), `{}`, `a=9 u!no s=1`, `a{} c/0/0: c/1/1: c/2/2: s{"p":9} u{} | ends [1,9,{"error":{"name":"E","message":"no"}}]`},
+		{"a branch that stopped counts, whichever ends last", flowOf(container("c", `{"type":"branchall","branches":[{"modules":[`+script("s", "", `,"stop_after_if":{"expr":"result"}`)+`]},{"modules":[`+script("u", "", "")+`]}]}`, ""), script("b", "", "")), `{}`, `s=true u=1`, `c/0/0: c/1/1: s{} u{} | ends [true,1]`},
+		{"the first step of an iteration sees its input", flowOf(container("l", loop("", script("s", js("p", "previous_result.iter.value"), "")), "")), `{"xs":[7]}`, `s=1`, `s{"p":7} | ends [1]`},
 		{"the failure module", `{"modules":[` + script("a", "", "") + `],"failure_module":` + script("failure", js("m", "error.message")+","+js("s", "error.step_id"), "") + `}`, `{}`, `a!no failure="told"`, `a{} failure{"m":"no","s":"a"} | fails "told"`},
 		{"an expression fails", flowOf(script("a", js("x", "flow_input.p.q"), "")), `{}`, ``, `| fails {"error":{"message":"step a: input_transforms.x: TypeError: Cannot read properties of undefined (reading 'q')","name":"ExpressionError"}}`},
 		{"a template string", flowOf(script("a", js("x", "`${flow_input.a} of ${flow_input.b}`"), "")), `{"a":3,"b":"four"}`, `a=1`, `a{"x":"3 of four"} | ends 1`},

@@ -196,7 +196,11 @@ func (e *evaluation) root(name, step string) (json.RawMessage, error) {
 		if m.out.Vars.Error != nil {
 			return m.cause()
 		}
-		return m.know(e.prev)
+		v, err := m.know(e.prev)
+		if err != nil || e.prev.Kind != AskInput {
+			return v, err
+		}
+		return overlay(v, m.out.Vars.Iter[e.n]) // the input, as a scope of the iteration's own would see it
 	case "flow_env":
 		if m.v.Env == nil {
 			return json.RawMessage("{}"), nil

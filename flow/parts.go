@@ -191,7 +191,8 @@ func (m *machine) partEnded(i int, e *Event) error {
 	if e.Stopped && mod.Loop() {
 		ms.Halting = true
 	}
-	stopped := e.Stopped && !mod.Loop()
+	// Whichever branch ends last: one that stopped stops what it belongs to.
+	ms.Stopped = ms.Stopped || e.Stopped && !mod.Loop()
 	if mod.Loop() && mod.StopIf != nil && !ms.Halting && m.st.Error == nil {
 		holds, err := m.holds(i, "stop_after_if", e.N, mod.StopIf.Expr, e.Job, nil)
 		if err != nil {
@@ -214,11 +215,11 @@ func (m *machine) partEnded(i int, e *Event) error {
 	if ms.FailedJob != "" {
 		return m.fail(i, Cause{Step: mod.ID, Job: ms.FailedJob}, nil)
 	}
-	return m.gather(i, stopped)
+	return m.gather(i)
 }
 
 // gather ends a loop or a branchall with the results of its parts.
-func (m *machine) gather(i int, stopped bool) error {
+func (m *machine) gather(i int) error {
 	mod, ms := m.mods[i], &m.st.Modules[i]
 	step := mod.ID
 	if d := direct(mod.Body); mod.Loop() && d != nil {
@@ -229,7 +230,7 @@ func (m *machine) gather(i int, stopped bool) error {
 		return err
 	}
 	m.store(i, all)
-	if stopped {
+	if m.st.Modules[i].Stopped {
 		m.st.Step = i
 		return m.finish(true, false)
 	}

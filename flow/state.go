@@ -53,6 +53,7 @@ type ModuleState struct {
 	Failed     int      `json:"failed,omitempty"`
 	AtOnce     int      `json:"at_once,omitempty"` // iterations that may run at once
 	Halting    bool     `json:"halting,omitempty"` // no more of it is begun
+	Stopped    bool     `json:"stopped,omitempty"` // of branchall: a stop_after_if has ended one of its branches
 	FailedJob  string   `json:"failed_job,omitempty"`
 	Branch     string   `json:"branch,omitempty"` // chosen in branchone: "0", "1" … or "default"
 	ResumedAt  string   `json:"resumed_at,omitempty"`

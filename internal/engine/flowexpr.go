@@ -69,6 +69,10 @@ func (a *answers) see(b *batch, ask flow.Ask, vars *flow.Vars) (Expression, erro
 			v, err = null, a.named(ask.Name, b.steps)
 		case "previous_result":
 			v, err = a.previous(ask, vars)
+			if iter := vars.Iter[ask.N]; err == nil && ask.Prev == "" && vars.Error == nil && iter != nil {
+				to = own.Own // each iteration has an input of its own
+				v, err = withField(v, "iter", iter)
+			}
 		case "resume", "resumes", "approvers":
 			v = flow.Approvals(vars.Resumes)[name]
 		case "flow_env":
