@@ -61,11 +61,12 @@ func (c *fakeClock) step(d time.Duration) {
 // world is an engine on a real SQLite file, driven by hand: nothing runs in
 // the background unless a test starts it.
 type world struct {
-	t     testing.TB
-	dir   string
-	dsn   string // of a database of PostgreSQL
-	clock *fakeClock
-	store store.Store
+	t      testing.TB
+	dir    string
+	dsn    string // of a database of PostgreSQL
+	driver string // "": that of the flag
+	clock  *fakeClock
+	store  store.Store
 	*engine.Engine
 	o     engine.Options
 	takes int64
@@ -101,7 +102,7 @@ var driver = flag.String("store", "sqlite", "sqlite or postgres")
 func (w *world) openStore() store.Store {
 	w.t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	if *driver == "postgres" {
+	if *driver == "postgres" || w.driver == "postgres" {
 		if w.dsn == "" {
 			w.dsn = pgtest.Database(w.t)
 		}
@@ -269,4 +270,39 @@ func (w *world) override(key string, n, window any, mode string) {
 	}
 	_, err := w.SetOverride(w.ctx(), key, engine.OverrideChange{Fields: f, By: "admin"})
 	w.must(err)
+}
+
+// newWorldOn is newWorld on a driver, whatever the tests run on.
+func newWorldOn(t testing.TB, name string) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), clock: newClock(), driver: name}
+	w.o.Uptime = w.clock.Boot
+	w.open()
+	t.Cleanup(func() { w.close() })
+	w.must(w.CreateWorkspace(w.ctx(), store.Workspace{ID: "main"}))
+	return w
+}
+
+// pushPaths pushes n jobs in one call, of one path after the other, so many
+// times.
+func (w *world) pushPaths(n, times int, path func(i int) string) {
+	w.t.Helper()
+	for range times {
+		news := make([]engine.NewJob, n)
+		for i := range news {
+			news[i] = engine.NewJob{Workspace: "main", Path: path(i)}
+		}
+		_, err := w.Submit(w.ctx(), news)
+		w.must(err)
+	}
+}
+
+// endAll ends executions in one call.
+func (w *world) endAll(worker string, as []sluice.Assignment) {
+	w.t.Helper()
+	reports := make([]sluice.Report, len(as))
+	for i, a := range as {
+		reports[i] = sluice.Report{Execution: a.Execution, Worker: worker, Success: true, Launched: true, Result: json.RawMessage(`"ok"`)}
+	}
+	w.must(errors.Join(w.Report(w.ctx(), reports)...))
 }
