@@ -30,6 +30,7 @@ run: build ## Build, and start a server with its workers and the examples.
 test: ## Run all tests under the race detector.
 	cd bench && $(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+	$(GO) test -timeout 20m ./internal/engine -run 'Test[ABCE][0-9]' -args -store=postgres
 
 check: ## Look for all that the tests do not see: format, lint, vet, modules, generated files.
 	@$(TOOL) gofumpt -d . || { echo 'Run: $(TOOL) gofumpt -w .' >&2; exit 1; }

@@ -33,7 +33,7 @@ func (s *nudgedStore) Update(ctx context.Context, fn func(store.Tx) error) error
 // nudged starts a second engine on the world's store, through a nudgedStore.
 func (w *world) nudged() (*engine.Engine, *nudgedStore) {
 	w.t.Helper()
-	s := &nudgedStore{Store: w.store}
+	s := &nudgedStore{Store: w.second()}
 	e, err := engine.New(w.ctx(), s, w.o)
 	w.must(err)
 	w.t.Cleanup(e.Close)

@@ -272,6 +272,18 @@ func (w *world) override(key string, n, window any, mode string) {
 	w.must(err)
 }
 
+// second is the store as a second server sees it: on PostgreSQL one of its own,
+// on the same database.
+func (w *world) second() store.Store {
+	w.t.Helper()
+	if w.dsn == "" {
+		return w.store
+	}
+	s := w.openStore()
+	w.t.Cleanup(func() { w.must(s.Close()) })
+	return s
+}
+
 // newWorldOn is newWorld on a driver, whatever the tests run on.
 func newWorldOn(t testing.TB, name string) *world {
 	t.Helper()

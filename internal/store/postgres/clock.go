@@ -74,9 +74,15 @@ func (k *clock) follow(floor int64) {
 		k.base = max(k.test.Wall().UnixMicro(), floor)
 	}
 	us := k.base + dur(k.test.Boot()-k.boot)
-	if wall := k.test.Wall().UnixMicro(); wall > us+dur(maxStep) {
-		k.base += wall - us
-		k.stepped(time.Duration(wall-us) * time.Microsecond)
+	wall := time.Duration(k.test.Wall().UnixMicro()-us) * time.Microsecond
+	moved := wall - k.lead
+	if wall > maxStep {
+		k.base += dur(wall)
+		k.lead = 0
+		k.stepped(moved)
+	} else if moved > maxStep || moved < -maxStep {
+		k.lead = wall
+		k.stepped(moved)
 	}
 }
 
