@@ -34,6 +34,11 @@ func (v *server) firstAdmin(ctx context.Context) error {
 	_, err = v.engine.CreateUser(ctx, engine.NewUser{Email: adminEmail, Username: adminName, Password: password, SuperAdmin: true})
 	if err == nil {
 		v.password = password
+		return nil
+	}
+	// Of servers that start at the same time on one database, one makes the user.
+	if users, again := v.engine.Users(ctx, "", 1); again == nil && len(users) > 0 {
+		return os.Remove(filepath.Join(v.cmd.Data, passwordFile))
 	}
 	return err
 }

@@ -5,10 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sluice/internal/engine"
+	"sluice/internal/pgtest"
 	"sluice/internal/store/sqlite"
 )
 
@@ -53,5 +56,45 @@ func TestFirstAdministrator(t *testing.T) {
 	again, err := os.ReadFile(path)
 	if err != nil || string(again) != string(text) {
 		t.Errorf("a second start wrote %q, %v", again, err)
+	}
+}
+
+// TestFirstAdminOfSeveral starts servers at once on one database: one makes the
+// user, and no other keeps a password that opens nothing.
+func TestFirstAdminOfSeveral(t *testing.T) {
+	dsn := pgtest.Database(t)
+	var all sync.WaitGroup
+	var made atomic.Int64
+	for range 3 {
+		all.Go(func() {
+			s, err := openDatabase(t.Context(), dsn, "", "full", slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			e, err := engine.New(t.Context(), s, engine.Options{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer e.Close()
+			dir := t.TempDir()
+			v := &server{cmd: &serverCmd{Data: dir}, engine: e}
+			if err := v.firstAdmin(t.Context()); err != nil {
+				t.Error(err)
+			}
+			_, err = os.Stat(filepath.Join(dir, passwordFile))
+			if (err == nil) != (v.password != "") {
+				t.Errorf("a password file: %v; a password: %v", err == nil, v.password != "")
+			}
+			if v.password != "" {
+				made.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := made.Load(); n != 1 {
+		t.Errorf("%d servers made the first user", n)
 	}
 }
