@@ -22,6 +22,7 @@ const (
 	maxUnpacked   = 64 << 20 // bytes of all its entries
 	maxEntries    = 20_000
 	archiveExt    = ".script.json"
+	archiveFlow   = ".flow.json"
 	archiveIndent = "  "
 )
 
@@ -103,9 +104,22 @@ func canonical(v json.RawMessage) []byte {
 	return data
 }
 
-// writeArchive writes scripts in the layout of Windmill's exports.
-func writeArchive(w io.Writer, scripts []packed) error {
+// writeArchive writes scripts and flows in the layout of Windmill's exports.
+func writeArchive(w io.Writer, scripts []packed, flows []packedFlow) error {
 	z := zip.NewWriter(w)
+	for _, f := range flows {
+		text, err := json.MarshalIndent(f.settings, "", archiveIndent)
+		if err != nil {
+			return fmt.Errorf("make JSON of %s: %w", f.path, err)
+		}
+		into, err := z.Create(f.path + archiveFlow)
+		if err == nil {
+			_, err = into.Write(append(text, '\n'))
+		}
+		if err != nil {
+			return fmt.Errorf("write %s: %w", f.path, err)
+		}
+	}
 	for _, p := range scripts {
 		name, err := p.file()
 		if err != nil {
@@ -132,14 +146,14 @@ func writeArchive(w io.Writer, scripts []packed) error {
 }
 
 // readArchive reads an archive whole, and refuses it before anything is done
-// with it if it is not sound. left are entries that are no scripts.
-func readArchive(data []byte) (scripts []packed, left []string, err error) {
+// with it if it is not sound. left are entries that are neither scripts nor flows.
+func readArchive(data []byte) (scripts []packed, flows []packedFlow, left []string, err error) {
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
-		return nil, nil, sluice.Invalid("FILE", "is no zip archive: %v", err)
+		return nil, nil, nil, sluice.Invalid("FILE", "is no zip archive: %v", err)
 	}
 	if len(z.File) > maxEntries {
-		return nil, nil, sluice.Errorf(sluice.CodeTooLarge, "the archive has more than %s entries", grouped(maxEntries))
+		return nil, nil, nil, sluice.Errorf(sluice.CodeTooLarge, "the archive has more than %s entries", grouped(maxEntries))
 	}
 	entries := map[string][]byte{}
 	room := int64(maxUnpacked)
@@ -148,10 +162,10 @@ func readArchive(data []byte) (scripts []packed, left []string, err error) {
 			continue // a folder
 		}
 		if err := checkEntry(f, entries); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if entries[f.Name], err = readEntry(f, &room); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	used := map[string]bool{}
@@ -162,20 +176,32 @@ func readArchive(data []byte) (scripts []packed, left []string, err error) {
 		}
 		p := packed{path: where, language: language, content: string(entries[name])}
 		if err := p.readSettings(entries); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if used[where+archiveExt] {
-			return nil, nil, sluice.Invalid(where, "is in the archive in two languages")
+			return nil, nil, nil, sluice.Invalid(where, "is in the archive in two languages")
 		}
 		used[name], used[where+archiveExt] = true, true
 		scripts = append(scripts, p)
+	}
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		where, ok := strings.CutSuffix(name, archiveFlow)
+		if !ok || !fs.ValidPath(where) {
+			continue
+		}
+		f := packedFlow{path: where}
+		if err := json.Unmarshal(entries[name], &f.settings); err != nil || f.settings["value"] == nil {
+			return nil, nil, nil, sluice.Invalid(name, "is no JSON object with a value")
+		}
+		used[name] = true
+		flows = append(flows, f)
 	}
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		if !used[name] {
 			left = append(left, name)
 		}
 	}
-	return scripts, left, nil
+	return scripts, flows, left, nil
 }
 
 // checkEntry refuses names that lead out of the archive or stand twice in it,

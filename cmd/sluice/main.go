@@ -33,8 +33,8 @@ type cli struct {
 	Worker       workerCmd     `cmd:"" help:"Run a worker for a server on another machine."`
 	Push         pushCmd       `cmd:"" help:"Save the scripts and flows of a folder on the server."`
 	Pull         pullCmd       `cmd:"" help:"Write the scripts and flows of a workspace to a folder."`
-	Export       exportCmd     `cmd:"" help:"Write the scripts of a workspace into a zip archive."`
-	Import       importCmd     `cmd:"" help:"Save the scripts of an exported archive."`
+	Export       exportCmd     `cmd:"" help:"Write the scripts and flows of a workspace into a zip archive."`
+	Import       importCmd     `cmd:"" help:"Save the scripts and flows of an exported archive."`
 	Run          runCmd        `cmd:"" help:"Run a script."`
 	Jobs         jobsCmd       `cmd:"" help:"Look at jobs, and cancel them."`
 	Limits       limitsCmd     `cmd:"" help:"Look at concurrency limits, and change them."`

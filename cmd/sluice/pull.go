@@ -263,13 +263,17 @@ type packedFlow struct {
 	settings map[string]json.RawMessage
 }
 
+// serverFlowFields are fields of a flow that the server makes, or that stand
+// elsewhere.
+var serverFlowFields = []string{"path", "workspace_id", "version_id", "edited_by", "edited_at", "archived", "extra_perms"}
+
 // packFlow leaves out of a flow what the server adds to it.
 func packFlow(fields map[string]json.RawMessage) (packedFlow, error) {
 	f := packedFlow{settings: maps.Clone(fields)}
 	if err := json.Unmarshal(fields["path"], &f.path); err != nil {
 		return f, &sluice.Error{Code: sluice.CodeInternal, Field: "path", Message: "is not what a server shows of a flow", Err: err}
 	}
-	for _, name := range []string{"path", "workspace_id", "version_id", "edited_by", "edited_at", "archived", "extra_perms"} {
+	for _, name := range serverFlowFields {
 		delete(f.settings, name)
 	}
 	for name, v := range f.settings {

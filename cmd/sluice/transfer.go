@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"sluice"
 	"sluice/client"
@@ -20,10 +21,10 @@ type exportCmd struct {
 
 // Help says what is in the archive.
 func (exportCmd) Help() string {
-	return `The archive has the layout of Windmill's exports: PATH.EXT holds the code of a script, PATH.script.json its settings, without those that are not set. A lock that the server made is in it like one that was pushed, so that an imported script runs with the same packages. Only the newest versions are in it, and neither people, tokens, jobs nor overrides.`
+	return `The archive has the layout of Windmill's exports: PATH.EXT holds the code of a script, PATH.script.json its settings, without those that are not set; PATH.flow.json holds a flow. A lock that the server made is in it like one that was pushed, so that an imported script runs with the same packages. Only the newest versions are in it, and neither people, tokens, jobs nor overrides.`
 }
 
-// Run writes the scripts of a workspace into an archive.
+// Run writes the scripts and flows of a workspace into an archive.
 func (e *exportCmd) Run(ctx context.Context, a *app) error {
 	if e.Output == "-" && e.JSON {
 		return usage(sluice.Invalid("--json", "cannot go to standard output beside the archive"))
@@ -36,18 +37,26 @@ func (e *exportCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	flows, err := a.allFlows(ctx, c)
+	if err != nil {
+		return err
+	}
 	if e.Output == "-" {
-		return writeArchive(a.out, scripts)
+		return writeArchive(a.out, scripts, flows)
 	}
 	name := e.Output
 	if name == "" {
 		name = c.Workspace() + ".zip"
 	}
-	if err := writeWhole(name, func(w io.Writer) error { return writeArchive(w, scripts) }); err != nil {
+	if err := writeWhole(name, func(w io.Writer) error { return writeArchive(w, scripts, flows) }); err != nil {
 		return err
 	}
-	said := fmt.Sprintf("Wrote %s of workspace %s to %s.", count(int64(len(scripts)), "script"), c.Workspace(), name)
-	return a.done(e.JSON, said, map[string]any{"file": name, "scripts": len(scripts), "workspace_id": c.Workspace()})
+	what := join(count(int64(len(scripts)), "script"), count(int64(len(flows)), "flow"), true)
+	if len(flows) == 0 {
+		what = count(int64(len(scripts)), "script")
+	}
+	said := fmt.Sprintf("Wrote %s of workspace %s to %s.", what, c.Workspace(), name)
+	return a.done(e.JSON, said, map[string]any{"file": name, "scripts": len(scripts), "flows": len(flows), "workspace_id": c.Workspace()})
 }
 
 // allScripts reads every script of the workspace.
@@ -104,55 +113,95 @@ type importCmd struct {
 
 // Help says what is done, and what is refused.
 func (importCmd) Help() string {
-	return `Each script is new, updated, unchanged or failed; to import an archive again changes nothing. Scripts that are not in it stay. Nothing is saved unless the whole archive can be read: names that lead out of it, links, names that stand in it twice, and more than 4 MiB in a file, 64 MiB in all or 20,000 entries are refused. What is no script, such as a flow, is left out, and that is said.`
+	return `Each script and flow is new, updated, unchanged or failed; to import an archive again changes nothing. What is not in it stays. Nothing is saved unless the whole archive can be read: names that lead out of it, links, names that stand in it twice, and more than 4 MiB in a file, 64 MiB in all or 20,000 entries are refused. What is neither script nor flow, such as a resource, is left out, and that is said.`
 }
 
-// Run saves the scripts of an archive. Nothing is saved unless all of it can
+// Run saves the scripts of an archive, then its flows. Nothing is saved unless all of it can
 // be read; what is there already stays as it is.
 func (i *importCmd) Run(ctx context.Context, a *app) error {
 	data, err := i.read(a)
 	if err != nil {
 		return err
 	}
-	scripts, left, err := readArchive(data)
+	scripts, flows, left, err := readArchive(data)
 	if err != nil {
 		return err
 	}
-	if len(scripts) == 0 {
-		return sluice.Invalid("FILE", "there is no script in the archive")
+	if len(scripts)+len(flows) == 0 {
+		return sluice.Invalid("FILE", "there is neither a script nor a flow in the archive")
 	}
 	c, err := i.connect(a)
 	if err != nil {
 		return err
 	}
-	bar := a.progress("Importing", int64(len(scripts)))
-	var (
-		list  = make([]pushed, 0, len(scripts))
-		first error
-	)
-	for n := range scripts {
-		bar.set(int64(n), "")
-		one, err := i.save(ctx, c, &scripts[n])
-		if err != nil {
-			if ctx.Err() != nil || !aboutOne(err) {
-				bar.done()
-				return err
-			}
-			one = pushed{Path: scripts[n].path, What: "failed", Error: err.Error()}
-			first = firstOf(first, err)
-		}
-		list = append(list, one)
+	list, first, err := i.saveAll(ctx, a, c, scripts, flows)
+	if err != nil {
+		return err
 	}
-	bar.done()
 	if i.JSON {
 		err = writeJSON(a.out, list)
 	} else {
 		a.showPushed(list, nil)
 		if len(left) > 0 {
-			fmt.Fprintf(a.err, "Left out: %s that belong to no script, such as %s.\n", count(int64(len(left)), "file"), clean(left[0]))
+			fmt.Fprintf(a.err, "Left out: %s that belong to no script or flow, such as %s.\n", count(int64(len(left)), "file"), clean(left[0]))
 		}
 	}
 	return firstOf(first, err)
+}
+
+// saveAll saves scripts, then flows, since they call scripts. One that fails does
+// not stop the others; first is why the first one did.
+func (i *importCmd) saveAll(ctx context.Context, a *app, c *client.Client, scripts []packed, flows []packedFlow) (list []pushed, first, err error) {
+	bar := a.progress("Importing", int64(len(scripts)+len(flows)))
+	defer bar.done()
+	for n := range len(scripts) + len(flows) {
+		bar.set(int64(n), "")
+		var one pushed
+		var err error
+		if n < len(scripts) {
+			if one, err = i.save(ctx, c, &scripts[n]); err != nil {
+				one = pushed{Path: scripts[n].path}
+			}
+		} else {
+			f := flows[n-len(scripts)]
+			one = pushed{Path: f.path, Flow: true}
+			one.What, err = i.saveFlow(ctx, c, &f)
+		}
+		if err != nil {
+			if ctx.Err() != nil || !aboutOne(err) {
+				return nil, nil, err
+			}
+			one.What, one.Error = "failed", err.Error()
+			first = firstOf(first, err)
+		}
+		list = append(list, one)
+	}
+	return list, first, nil
+}
+
+// saveFlow saves one flow unless it is there already as it is.
+func (i *importCmd) saveFlow(ctx context.Context, c *client.Client, f *packedFlow) (what string, err error) {
+	body := map[string]any{"path": f.path}
+	for name, v := range f.settings {
+		if !slices.Contains(serverFlowFields, name) {
+			body[name] = v
+		}
+	}
+	if !i.DryRun {
+		return saveFlow(ctx, c, body, func(map[string]any) {})
+	}
+	shown, err := c.FlowFields(ctx, f.path)
+	switch {
+	case sluice.CodeOf(err) == sluice.CodeNotFound:
+		return "new", nil
+	case err != nil:
+		return "", err
+	}
+	same, err := sameFlow(shown, body)
+	if same && string(shown["archived"]) != "true" {
+		return "unchanged", err
+	}
+	return "updated", err
 }
 
 func (i *importCmd) read(a *app) ([]byte, error) {

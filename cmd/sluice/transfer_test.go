@@ -184,7 +184,7 @@ func TestArchivesThatAreRefused(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := readArchive(tt.data)
+			_, _, _, err := readArchive(tt.data)
 			if sluice.CodeOf(err) != tt.code || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v; want %s", err, tt.want)
 			}
@@ -195,14 +195,47 @@ func TestArchivesThatAreRefused(t *testing.T) {
 // An archive of Windmill's holds more than scripts; that is left out, and said.
 func TestForeignEntriesAreLeftOut(t *testing.T) {
 	data := archive(t, "f/a/", "", "f/a/folder.meta.json", "{}", "f/a/x.py", "def main(): pass", "f/a/x.script.json",
-		`{"summary":"s","lock":null,"has_preprocessor":false,"hash":"theirs"}`, "f/a/y.flow.json", "{}")
-	scripts, left, err := readArchive(data)
-	if err != nil || len(scripts) != 1 || strings.Join(left, " ") != "f/a/folder.meta.json f/a/y.flow.json" {
+		`{"summary":"s","lock":null,"has_preprocessor":false,"hash":"theirs"}`, "f/a/y.flow.json", `{"value":{"modules":[]},"summary":"f"}`, "f/a/z.app.json", "{}")
+	scripts, flows, left, err := readArchive(data)
+	if err != nil || len(scripts) != 1 || strings.Join(left, " ") != "f/a/folder.meta.json f/a/z.app.json" {
 		t.Fatal(scripts, left, err)
+	}
+	if len(flows) != 1 || flows[0].path != "f/a/y" || string(flows[0].settings["summary"]) != `"f"` {
+		t.Errorf("%+v", flows)
 	}
 	p := scripts[0]
 	if p.path != "f/a/x" || p.language != "python3" || string(p.settings["summary"]) != `"s"` || len(p.settings) != 4 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestFlowsTravel: what is exported and imported elsewhere is the same, and to
+// import it again changes nothing.
+func TestFlowsTravel(t *testing.T) {
+	realServer(t)
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "s", "f", "x.flow"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text := "summary: X\nvalue: {modules: [{id: a, value: {type: identity}}], concurrent_limit: 3.0}\nlabels: [b]\n"
+	if err := os.WriteFile(filepath.Join(dir, "s", "f", "x.flow", "flow.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "x.zip")
+	say(t, dir, "", 0, "push", filepath.Join(dir, "s"))
+	say(t, dir, "", 0, "export", "-o", file)
+	if got := say(t, dir, "", 0, "import", file); !strings.Contains(got, "unchanged  f/x (flow)") {
+		t.Errorf("where it is already: %s", got)
+	}
+	say(t, dir, "", 0, "flows", "delete", "f/x")
+	if got := say(t, dir, "", 0, "import", "--dry-run", file); !strings.Contains(got, "new        f/x (flow)") {
+		t.Errorf("a dry run: %s", got)
+	}
+	if got := say(t, dir, "", 0, "import", file); !strings.Contains(got, "new        f/x (flow)") {
+		t.Errorf("where it is not: %s", got)
+	}
+	if got := say(t, dir, "", 0, "import", file); !strings.Contains(got, "unchanged  f/x (flow)") {
+		t.Errorf("again: %s", got)
 	}
 }
 
@@ -246,7 +279,7 @@ func FuzzReadArchive(f *testing.F) {
 		f.Add(b.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		scripts, _, err := readArchive(data)
+		scripts, _, _, err := readArchive(data)
 		if err != nil {
 			if code := sluice.CodeOf(err); code != sluice.CodeInvalid && code != sluice.CodeTooLarge {
 				t.Errorf("refused with %q: %v", code, err)
