@@ -22,10 +22,10 @@ func newJob() *sluice.Job {
 }
 
 // two opens a database in two servers.
-func two(t *testing.T, o Options) (a, b *Store, dsn string) {
+func two(t *testing.T) (a, b *Store, dsn string) {
 	t.Helper()
 	dsn = pgtest.Database(t)
-	a, b = open(t, dsn, o), open(t, dsn, o)
+	a, b = open(t, dsn, Options{}), open(t, dsn, Options{})
 	t.Cleanup(func() { a.Close(); b.Close() })
 	return a, b, dsn
 }
@@ -58,7 +58,7 @@ func exec(t *testing.T, c *pgx.Conn, sql string, args ...any) {
 // TestE1_CommitsInAnotherOrderThanNumbered: a change that was numbered first
 // and committed last is missed by no reader.
 func TestE1_CommitsInAnotherOrderThanNumbered(t *testing.T) {
-	a, b, _ := two(t, Options{})
+	a, b, _ := two(t)
 	ctx := context.Background()
 	drawn, commit := make(chan bool), make(chan bool)
 	var first, second *sluice.Job
@@ -126,7 +126,7 @@ func TestE1_CommitsInAnotherOrderThanNumbered(t *testing.T) {
 // TestClockNeverGoesBack: an instant that some server recorded is before all
 // that are given out later, whatever the database's own clock says.
 func TestClockNeverGoesBack(t *testing.T) {
-	a, b, dsn := two(t, Options{})
+	a, b, dsn := two(t)
 	ahead := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
 	exec(t, other(t, dsn), `INSERT INTO clock VALUES (1, $1)`, ahead.UnixMicro())
 	for _, s := range []*Store{a, b} {
@@ -144,7 +144,7 @@ func TestClockNeverGoesBack(t *testing.T) {
 
 // TestManyServers has servers count in groups that they lock in any order.
 func TestManyServers(t *testing.T) {
-	a, b, _ := two(t, Options{})
+	a, b, _ := two(t)
 	const each, keys = 40, 5
 	var all sync.WaitGroup
 	for w := range 8 {
@@ -192,7 +192,7 @@ func TestManyServers(t *testing.T) {
 // somebody who does not go on in a transaction of his, cost others two seconds
 // at most; other groups are not held up at all.
 func TestB11_StoppedInATransaction(t *testing.T) {
-	a, b, _ := two(t, Options{})
+	a, b, _ := two(t)
 	lock := func(s *Store, key string, then func()) error {
 		return s.Update(context.Background(), func(tx store.Tx) error {
 			g, err := tx.LockGroups([]string{key})
@@ -262,7 +262,7 @@ func TestB11_StoppedInATransaction(t *testing.T) {
 // TestLostConnections cuts all connections again and again: nothing is lost,
 // nothing is done twice, and who is answered with an error knows nothing.
 func TestB2_LostConnections(t *testing.T) {
-	a, b, dsn := two(t, Options{})
+	a, b, dsn := two(t)
 	killer := other(t, dsn)
 	const each = 60
 	var mu sync.Mutex
@@ -323,7 +323,7 @@ func TestB2_LostConnections(t *testing.T) {
 
 // TestSignalsOfOthers: what one server commits, the other hears.
 func TestSignalsOfOthers(t *testing.T) {
-	a, b, _ := two(t, Options{})
+	a, b, _ := two(t)
 	told := make(chan store.Signal, 1000)
 	defer b.Subscribe(func(s store.Signal) {
 		if !s.All {
