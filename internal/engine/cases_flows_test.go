@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice"
@@ -89,6 +90,35 @@ func TestA11_ARetryOfAStepKeepsItsKey(t *testing.T) {
 	}
 	w.result(id, sluice.OutcomeFailure, "Oops")
 	w.auditRule("k-12345678901234567890")
+
+	// nor if the script that the step calls is saved anew in between
+	w.script("f/a/called", "concurrent_limit", 1, "concurrency_key", "old")
+	w.flow("f/a/calls", []obj{with(calls("a", "script", "f/a/called"), "retry", obj{"constant": obj{"attempts": 1, "seconds": 0}})})
+	id = w.runFlow("f/a/calls")
+	first := w.take("w1", 1)
+	w.script("f/a/called", "concurrent_limit", 5, "concurrency_key", "new")
+	w.ends("w1", first[0], false, failure)
+	if s := w.step(id, "a"); s.Key != "old" || s.Limit.N != 1 || s.ID == first[0].JobID || s.Hash != first[0].Hash {
+		t.Errorf("the second attempt: key %q, limit %v, version %s", s.Key, s.Limit, s.Hash)
+	}
+}
+
+// An execution of a flow is the engine's: nobody else confirms, reports or hands
+// it back, whatever name they give.
+func TestFlow_IsNoWorkersToReport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.flow("f/x/flow", []obj{raw("a")}, "concurrent_limit", 1)
+	id := w.runFlow("f/x/flow")
+	w.take("w1", 1)
+	x := w.job(id).Execution
+	wantCode(t, "a report", w.tryReport("", x.ID), sluice.CodeConflict, "")
+	wantCode(t, "a confirmation", w.Confirm(w.ctx(), "", []int64{x.ID}), sluice.CodeConflict, "")
+	w.must(w.HandBack(w.ctx(), "", []int64{x.ID}))
+	if _, err := w.TakeNow(w.ctx(), sluice.TakeRequest{Worker: "w1", TakeNo: 9, Tags: []string{sluice.LineFlow}, Places: 1}); sluice.CodeOf(err) != sluice.CodeInvalid {
+		t.Errorf("a worker that asks for flows: %v", err)
+	}
+	w.heldIs("after all that", "main/flow/f/x/flow", 1)
 }
 
 // A25: a preview of a flow without a path has no key of its own; one whose steps
@@ -388,4 +418,57 @@ func TestFlow_RetentionSparesStepsOfOpenFlows(t *testing.T) {
 	if n != 0 {
 		t.Errorf("%d jobs are left", n)
 	}
+}
+
+// A step of a flow costs the commit of its end, in which the next begins; and a
+// parallel loop of steps that do nothing costs at most twice as many statements
+// as that many jobs.
+func TestFlow_WhatAStepCosts(t *testing.T) {
+	n := sized(1000, 200)
+	bubble(t, func(t *testing.T, w *world) {
+		w.script("f/x/loose")
+		w.flow("f/x/loop", []obj{loop("l", n, true, raw("a"))})
+		var modules []obj
+		for i := range 20 {
+			modules = append(modules, raw("s"+string(rune('a'+i))))
+		}
+		w.flow("f/x/line", modules)
+		drain := func() {
+			for {
+				got := w.take("w1", 50)
+				if len(got) == 0 {
+					return
+				}
+				w.reportAll("w1", got)
+			}
+		}
+		loose, _ := w.cost(func() { w.pushN("f/x/loose", n); drain() })
+		looped, _ := w.cost(func() { w.runFlow("f/x/loop"); drain() })
+		t.Logf("%d jobs: %d statements loose, %d as steps", n, loose, looped)
+		if looped > 2*loose {
+			t.Errorf("%d jobs cost %d statements, as steps of a loop %d", n, loose, looped)
+		}
+
+		defer w.run()()
+		id := w.runFlow("f/x/line")
+		synctest.Wait()
+		held := w.take("w1", 1)
+		for range modules[1:] {
+			synctest.Wait()
+			before := w.store.Stats().Commits
+			w.takes++
+			got, err := w.settle(ask("w1", w.takes, held...))
+			w.must(err)
+			if len(got) != 1 || got[0].ParentJob != id {
+				t.Fatalf("the end of a step gave %v", jobsOf(got))
+			}
+			synctest.Wait()
+			if c := w.store.Stats().Commits - before; c != 1 {
+				t.Errorf("a step took %d commits", c)
+			}
+			held = got
+		}
+		w.report("w1", held...)
+		w.result(id, sluice.OutcomeSuccess, "ok")
+	})
 }

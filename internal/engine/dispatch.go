@@ -153,6 +153,8 @@ func newTakeCall(req sluice.TakeRequest) (*takeCall, error) {
 		return nil, sluice.Invalid("tags", "must name at least one tag")
 	case slices.ContainsFunc(req.Tags, func(tag string) bool { return strings.Contains(tag, "\n") }): // see tags below
 		return nil, sluice.Invalid("tags", "must not hold line feeds")
+	case slices.Contains(req.Tags, sluice.LineFlow):
+		return nil, sluice.Invalid("tags", "must not hold %q: flows need no worker", sluice.LineFlow)
 	case req.Places < 1 || req.Places > maxPlaces:
 		return nil, sluice.Invalid("places", "must be 1 to %d", maxPlaces)
 	}
