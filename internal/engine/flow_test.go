@@ -392,3 +392,24 @@ func TestFlow_Retry(t *testing.T) {
 	}
 	w.result(id, sluice.OutcomeSuccess, "Oops")
 }
+
+// What happens to a flow while it waits for an expression is kept, and dealt with
+// in its order.
+func TestFlow_MoreHappensWhileItWaits(t *testing.T) {
+	e := &evaluator{say: func(string, map[string]json.RawMessage) engine.ExprValue { return engine.ExprValue{Value: json.RawMessage("false")} }}
+	w := newWorldWith(t, engine.Options{Evaluator: e})
+	l := with(loop("l", 3, true, raw("a")), "stop_after_if", obj{"expr": "result + 1 === 9", "skip_if_stopped": false})
+	w.flow("f/x/flow", []obj{l, raw("b")})
+	id := w.runFlow("f/x/flow")
+	for i, a := range w.take("w1", 3) {
+		w.ends("w1", a, true, fmt.Sprint(i))
+	}
+	if got := w.take("w1", 1); len(got) != 0 || len(e.asked) != 0 {
+		t.Fatalf("before anything was evaluated: %v", jobsOf(got))
+	}
+	w.work(nil)
+	w.result(id, sluice.OutcomeSuccess, "b")
+	if len(e.asked) < 2 {
+		t.Errorf("asked %q", e.asked)
+	}
+}
