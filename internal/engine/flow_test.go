@@ -396,7 +396,9 @@ func TestFlow_Retry(t *testing.T) {
 // What happens to a flow while it waits for an expression is kept, and dealt with
 // in its order.
 func TestFlow_MoreHappensWhileItWaits(t *testing.T) {
-	e := &evaluator{say: func(string, map[string]json.RawMessage) engine.ExprValue { return engine.ExprValue{Value: json.RawMessage("false")} }}
+	e := &evaluator{say: func(string, map[string]json.RawMessage) engine.ExprValue {
+		return engine.ExprValue{Value: json.RawMessage("false")}
+	}}
 	w := newWorldWith(t, engine.Options{Evaluator: e})
 	l := with(loop("l", 3, true, raw("a")), "stop_after_if", obj{"expr": "result + 1 === 9", "skip_if_stopped": false})
 	w.flow("f/x/flow", []obj{l, raw("b")})
