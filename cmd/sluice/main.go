@@ -31,8 +31,8 @@ const helpWidth = 80
 type cli struct {
 	Server       serverCmd     `cmd:"" help:"Run a server with an embedded worker."`
 	Worker       workerCmd     `cmd:"" help:"Run a worker for a server on another machine."`
-	Push         pushCmd       `cmd:"" help:"Save the scripts and flows of a folder on the server."`
-	Pull         pullCmd       `cmd:"" help:"Write the scripts and flows of a workspace to a folder."`
+	Push         pushCmd       `cmd:"" help:"Save the scripts, flows and schedules of a folder on the server."`
+	Pull         pullCmd       `cmd:"" help:"Write the scripts, flows and schedules of a workspace to a folder."`
 	Export       exportCmd     `cmd:"" help:"Write the scripts and flows of a workspace into a zip archive."`
 	Import       importCmd     `cmd:"" help:"Save the scripts and flows of an exported archive."`
 	Run          runCmd        `cmd:"" help:"Run a script."`
@@ -40,6 +40,8 @@ type cli struct {
 	Limits       limitsCmd     `cmd:"" help:"Look at concurrency limits, and change them."`
 	Scripts      scriptsCmd    `cmd:"" help:"Look at scripts and their versions, and remove them."`
 	Flows        flowsCmd      `cmd:"" help:"Look at flows and their versions, and change them."`
+	Schedules    schedulesCmd  `cmd:"" help:"Look at schedules, and change them."`
+	Schedule     schedulesCmd  `cmd:"" hidden:"" help:"Look at schedules, and change them."`
 	Login        loginCmd      `cmd:"" help:"Sign in, and keep that in a profile."`
 	Logout       logoutCmd     `cmd:"" help:"Sign out."`
 	Profiles     profilesCmd   `cmd:"" help:"Look at profiles, and choose one."`

@@ -30,7 +30,7 @@ type pullCmd struct {
 
 // Help says what is written, and what is not.
 func (pullCmd) Help() string {
-	return `Writes every script and flow of the workspace in Windmill's layout, as "sluice push" reads it: PATH.EXT beside PATH.script.yaml, and PATH.flow/flow.yaml with a file for the code of each inline step. A flow whose folder is PATH__flow stays in it. Files that are there already are written anew if they differ; none is deleted.`
+	return `Writes every script, flow and schedule of the workspace in Windmill's layout, as "sluice push" reads it: PATH.EXT beside PATH.script.yaml, and PATH.flow/flow.yaml with a file for the code of each inline step; PATH.schedule.yaml. A flow whose folder is PATH__flow stays in it. Files that are there already are written anew if they differ; none is deleted.`
 }
 
 // pulled is what became of one file.
@@ -39,7 +39,7 @@ type pulled struct {
 	What string `json:"what"` // new, updated or unchanged
 }
 
-// Run writes the scripts and flows of the workspace to files.
+// Run writes the scripts, flows and schedules of the workspace to files.
 func (p *pullCmd) Run(ctx context.Context, a *app) error {
 	c, err := p.connect(a)
 	if err != nil {
@@ -68,6 +68,10 @@ func (p *pullCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
+	schedules, err := scheduleFiles(ctx, c, out)
+	if err != nil {
+		return err
+	}
 	list, err := p.write(out)
 	if err != nil {
 		return err
@@ -81,7 +85,11 @@ func (p *pullCmd) Run(ctx context.Context, a *app) error {
 			fmt.Fprintf(a.out, "%-9s  %s\n", one.What, clean(one.File))
 		}
 	}
-	fmt.Fprintf(a.out, "%s and %s: %s new, %s updated, %s unchanged.\n", count(int64(len(scripts)), "script"), count(int64(len(flows)), "flow"),
+	what := count(int64(len(scripts)), "script") + " and " + count(int64(len(flows)), "flow")
+	if schedules > 0 {
+		what = counts(int64(len(scripts)), int64(len(flows)), schedules)
+	}
+	fmt.Fprintf(a.out, "%s: %s new, %s updated, %s unchanged.\n", what,
 		count(numbers["new"], "file"), grouped(numbers["updated"]), grouped(numbers["unchanged"]))
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"testing/fstest"
 )
 
-// pullServer shows one script and one flow.
+// pullServer shows one script, one flow and one schedule.
 func pullServer(t *testing.T, flow map[string]any) *httptest.Server {
 	t.Helper()
 	script := map[string]any{
@@ -22,7 +22,13 @@ func pullServer(t *testing.T, flow map[string]any) *httptest.Server {
 		"schema": map[string]any{"type": "object"}, "lock": "requests==2.0\n", "hash": "29e067a27f63f6c3", "concurrent_limit": 3, "archived": false,
 		"ws_error_handler_muted": false, "tag": nil, "created_at": "2027-01-15T07:59:30Z", "edited_at": "2027-01-15T07:59:30Z",
 	}
+	schedule := map[string]any{
+		"path": "f/x/each", "schedule": "0 0 * * * *", "timezone": "Europe/Berlin", "script_path": "f/x/hello", "is_flow": false, "enabled": true, "summary": nil,
+		"args": map[string]any{"a": 1}, "workspace_id": "main", "edited_by": "ann", "edited_at": "2027-01-15T07:59:30Z", "email": "a@x", "permissioned_as": "u/ann",
+		"extra_perms": map[string]any{}, "next_run": "2027-01-15T09:00:00Z",
+	}
 	answers := map[string]any{
+		"/api/w/main/schedules/list": []any{schedule}, "/api/w/main/schedules/get/f/x/each": schedule,
 		"/api/w/main/scripts/list": []any{script}, "/api/w/main/scripts/get/p/f/x/hello": script,
 		"/api/w/main/flows/list": []any{flow}, "/api/w/main/flows/get/f/x/all": flow,
 	}
@@ -64,19 +70,23 @@ func TestPullIsWhatPushReads(t *testing.T) {
 		}
 		return out.String()
 	}
-	if got := pull(" --dry-run"); !strings.Contains(got, "1 script and 1 flow: 7 files new, 0 updated, 0 unchanged.") {
+	if got := pull(" --dry-run"); !strings.Contains(got, "1 script, 1 flow and 1 schedule: 8 files new, 0 updated, 0 unchanged.") {
 		t.Errorf("a dry run: %s", got)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("a dry run wrote %v", left)
 	}
 	pull("")
-	if got := pull(""); got != "1 script and 1 flow: 0 files new, 0 updated, 7 unchanged.\n" {
+	if got := pull(""); got != "1 script, 1 flow and 1 schedule: 0 files new, 0 updated, 8 unchanged.\n" {
 		t.Errorf("again: %s", got)
 	}
 	found, err := findFiles(os.DirFS(dir))
 	if err != nil || !slices.Equal(found.scripts, []string{"f/x/hello.py"}) || !slices.Equal(found.flows, []string{"f/x/all.flow"}) {
 		t.Errorf("found %v, error %v", found, err)
+	}
+	written := "schedule: 0 0 * * * *\ntimezone: Europe/Berlin\nscript_path: f/x/hello\nis_flow: false\nenabled: true\nargs:\n  a: 1\n"
+	if text, err := os.ReadFile(filepath.Join(dir, "f/x/each.schedule.yaml")); err != nil || string(text) != written {
+		t.Errorf("the schedule is written as %s, error %v", text, err)
 	}
 	again, err := readFlow(os.DirFS(dir), "f/x/all.flow", "f/x/all")
 	if err != nil {

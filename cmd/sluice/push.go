@@ -59,26 +59,27 @@ func withoutExt(path string) string {
 }
 
 type pushCmd struct {
-	Dir            string `arg:"" type:"existingdir" help:"Folder with scripts and flows in Windmill's layout, such as f/demo/hello.sh beside f/demo/hello.script.yaml, and f/demo/all.flow/flow.yaml."`
+	Dir            string `arg:"" type:"existingdir" help:"Folder with scripts, flows and schedules in Windmill's layout, such as f/demo/hello.sh beside f/demo/hello.script.yaml, f/demo/all.flow/flow.yaml, and f/demo/each_hour.schedule.yaml."`
 	ApplyToWaiting bool   `help:"Give jobs that wait already the new limits, too."`
 	Message        string `short:"m" help:"Why, for the history of versions." placeholder:"TEXT"`
 	remote
 	output
 }
 
-// pushed is what became of one script or flow.
+// pushed is what became of one script, flow or schedule.
 type pushed struct {
-	Path  string `json:"path"`
-	Flow  bool   `json:"flow,omitempty"`
-	What  string `json:"what"` // new, updated, unchanged or failed
-	Hash  string `json:"hash,omitempty"`
-	Error string `json:"error,omitempty"`
+	Path     string `json:"path"`
+	Flow     bool   `json:"flow,omitempty"`
+	Schedule bool   `json:"schedule,omitempty"`
+	What     string `json:"what"` // new, updated, unchanged or failed
+	Hash     string `json:"hash,omitempty"`
+	Error    string `json:"error,omitempty"`
 	// Notes say which settings will not do what their author expects.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Run saves every script and flow below the folder, flows last, since they call
-// scripts. One that fails does not stop the others.
+// Run saves every script, flow and schedule below the folder, in this order,
+// since the later call the earlier. One that fails does not stop the others.
 func (p *pushCmd) Run(ctx context.Context, a *app) error {
 	c, err := p.connect(a)
 	if err != nil {
@@ -89,12 +90,13 @@ func (p *pushCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if len(found.scripts)+len(found.flows) == 0 {
+	all := len(found.scripts) + len(found.flows) + len(found.schedules)
+	if all == 0 {
 		return sluice.Invalid("DIR", "there is neither a script, such as hello.sh or hello.py, nor a flow, such as all.flow/flow.yaml, below %s", p.Dir)
 	}
-	bar := a.progress("Pushing", int64(len(found.scripts)+len(found.flows)))
+	bar := a.progress("Pushing", int64(all))
 	var (
-		list  = make([]pushed, 0, len(found.scripts)+len(found.flows))
+		list  = make([]pushed, 0, all)
 		first error
 	)
 	add := func(name string, push func(context.Context, *client.Client, fs.FS, string) (pushed, error)) error {
@@ -108,14 +110,14 @@ func (p *pushCmd) Run(ctx context.Context, a *app) error {
 		list = append(list, one)
 		return nil
 	}
-	for _, name := range found.scripts {
-		if err := add(name, p.push); err != nil {
-			return err
-		}
-	}
-	for _, dir := range found.flows {
-		if err := add(dir, p.pushFlow); err != nil {
-			return err
+	for _, kind := range []struct {
+		names []string
+		push  func(context.Context, *client.Client, fs.FS, string) (pushed, error)
+	}{{found.scripts, p.push}, {found.flows, p.pushFlow}, {found.schedules, p.pushSchedule}} {
+		for _, name := range kind.names {
+			if err := add(name, kind.push); err != nil {
+				return err
+			}
 		}
 	}
 	bar.done()
@@ -144,13 +146,20 @@ func firstOf(a, b error) error {
 }
 
 func (a *app) showPushed(list []pushed, left []string) {
-	numbers, kinds := map[string]int64{}, map[bool]int64{}
+	var scripts, flows, schedules int64
+	numbers := map[string]int64{}
 	for _, one := range list {
 		numbers[one.What]++
-		kinds[one.Flow]++
 		line := fmt.Sprintf("%-9s  %s", one.What, clean(one.Path))
-		if one.Flow {
+		switch {
+		case one.Flow:
 			line += " (flow)"
+			flows++
+		case one.Schedule:
+			line += " (schedule)"
+			schedules++
+		default:
+			scripts++
 		}
 		if one.Error != "" {
 			line += ": " + clean(one.Error)
@@ -168,32 +177,41 @@ func (a *app) showPushed(list []pushed, left []string) {
 			parts = append(parts, fmt.Sprintf("%s %s", grouped(n), what))
 		}
 	}
-	what := count(kinds[false], "script")
-	if kinds[true] > 0 {
-		what = join(what, count(kinds[true], "flow"), kinds[false] > 0)
-	}
-	fmt.Fprintf(a.out, "%s: %s.\n", what, strings.Join(parts, ", "))
+	fmt.Fprintf(a.out, "%s: %s.\n", counts(scripts, flows, schedules), strings.Join(parts, ", "))
 	if len(left) > 0 {
 		fmt.Fprintf(a.err, "Left out: %s in languages that no worker runs yet, such as %s.\n", count(int64(len(left)), "file"), clean(left[0]))
 	}
 }
 
-// join puts two counts together, or leaves out the first.
-func join(first, second string, both bool) string {
-	if !both {
-		return second
+// counts says how many scripts, flows and schedules there are, of which there
+// may be none.
+func counts(scripts, flows, schedules int64) string {
+	var parts []string
+	if scripts > 0 || flows+schedules == 0 {
+		parts = append(parts, count(scripts, "script"))
 	}
-	return first + " and " + second
+	if flows > 0 {
+		parts = append(parts, count(flows, "flow"))
+	}
+	if schedules > 0 {
+		parts = append(parts, count(schedules, "schedule"))
+	}
+	last := len(parts) - 1
+	if last == 0 {
+		return parts[0]
+	}
+	return strings.Join(parts[:last], ", ") + " and " + parts[last]
 }
 
 // files are what is found below a folder, each in order.
 type files struct {
-	scripts []string // names of their code
-	flows   []string // their folders
-	left    []string // what looks like a script but cannot be pushed
+	scripts   []string // names of their code
+	flows     []string // their folders
+	schedules []string // their files
+	left      []string // what looks like a script but cannot be pushed
 }
 
-// findFiles lists the scripts and flows below a folder.
+// findFiles lists the scripts, flows and schedules below a folder.
 func findFiles(root fs.FS) (found files, err error) {
 	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		_, language := splitScript(name)
@@ -206,6 +224,8 @@ func findFiles(root fs.FS) (found files, err error) {
 			found.flows = append(found.flows, name)
 			return fs.SkipDir // steps of a flow are no scripts
 		case d.IsDir():
+		case strings.HasSuffix(name, scheduleExt):
+			found.schedules = append(found.schedules, name)
 		case language != "":
 			found.scripts = append(found.scripts, name)
 		default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"sluice"
 	"sluice/examples"
@@ -49,7 +50,35 @@ func seed(ctx context.Context, e *engine.Engine) (int, error) {
 			saved++
 		}
 	}
+	for _, name := range found.schedules {
+		isNew, err := seedSchedule(ctx, e, name)
+		if err != nil {
+			return saved, fmt.Errorf("save the example %s: %w", name, err)
+		}
+		if isNew {
+			saved++
+		}
+	}
 	return saved, nil
+}
+
+// seedSchedule saves an example schedule unless there is one at its path.
+func seedSchedule(ctx context.Context, e *engine.Engine, name string) (bool, error) {
+	where := strings.TrimSuffix(name, scheduleExt)
+	_, err := e.Schedule(ctx, mainWorkspace, where)
+	if err == nil || sluice.CodeOf(err) != sluice.CodeNotFound {
+		return false, err
+	}
+	body, err := readSchedule(examples.Files, name, where)
+	if err != nil {
+		return false, err
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		return false, err
+	}
+	err = e.CreateSchedule(ctx, mainWorkspace, data, engine.Editor{Username: "admin"})
+	return err == nil, err
 }
 
 // seedFlow saves an example flow unless there is one at its path.

@@ -51,11 +51,7 @@ func (e *exportCmd) Run(ctx context.Context, a *app) error {
 	if err := writeWhole(name, func(w io.Writer) error { return writeArchive(w, scripts, flows) }); err != nil {
 		return err
 	}
-	what := join(count(int64(len(scripts)), "script"), count(int64(len(flows)), "flow"), true)
-	if len(flows) == 0 {
-		what = count(int64(len(scripts)), "script")
-	}
-	said := fmt.Sprintf("Wrote %s of workspace %s to %s.", what, c.Workspace(), name)
+	said := fmt.Sprintf("Wrote %s of workspace %s to %s.", counts(int64(len(scripts)), int64(len(flows)), 0), c.Workspace(), name)
 	return a.done(e.JSON, said, map[string]any{"file": name, "scripts": len(scripts), "flows": len(flows), "workspace_id": c.Workspace()})
 }
 
