@@ -273,6 +273,31 @@ func TestScheduleServers(t *testing.T) {
 	}
 }
 
+// The first run after a pause is the first one at its end or later.
+func TestSchedulePause(t *testing.T) {
+	w := newWorld(t)
+	w.script("f/a/job")
+	until := w.clock.Wall().UTC().Truncate(time.Second).Add(90 * time.Second)
+	w.schedule("f/a/s", "f/a/job", "paused_until", until.Format(time.RFC3339))
+	w.schedule("f/a/t", "f/a/job", "paused_until", until.Add(time.Second).Format(time.RFC3339))
+	w.runsAre("f/a/s", "1m30s scheduled")
+	w.runsAre("f/a/t", "1m40s scheduled")
+}
+
+// A run that is withdrawn is deleted soon.
+func TestScheduleForgetsWithdrawn(t *testing.T) {
+	w := newWorld(t)
+	w.script("f/a/job", "concurrent_limit", 1)
+	w.schedule("f/a/s", "f/a/job")
+	w.must(w.EnableSchedule(w.ctx(), "main", "f/a/s", false, ann))
+	if g := w.row("main/script/f/a/job"); g.Waiting != 0 {
+		t.Errorf("the group counts %d waiting", g.Waiting)
+	}
+	_, err := w.Clean(w.ctx())
+	w.must(err)
+	w.runsAre("f/a/s", "")
+}
+
 func TestScheduleRefused(t *testing.T) {
 	w := newWorld(t)
 	w.script("f/a/job")
@@ -291,6 +316,9 @@ func TestScheduleRefused(t *testing.T) {
 		if err := w.CreateSchedule(w.ctx(), "main", b, ann); err == nil || !asError(err, &se) || se.Field != field {
 			t.Errorf("%s: %v", field, err)
 		}
+	}
+	if err := w.CreateSchedule(w.ctx(), "main", scheduleBody(w, "f/a/t", "0 0 0 30 2 *", "f/a/job"), ann); err == nil || !strings.Contains(err.Error(), "never") {
+		t.Errorf("the 30th of February: %v", err)
 	}
 	if err := w.CreateSchedule(w.ctx(), "nowhere", scheduleBody(w, "f/a/t", "* * * * * *", "f/a/job"), ann); sluice.CodeOf(err) != sluice.CodeNotFound {
 		t.Errorf("of another workspace: %v", err)
