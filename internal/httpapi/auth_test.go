@@ -99,7 +99,7 @@ func TestDocumentIsWhole(t *testing.T) {
 			if !slices.Equal(inPath, described) {
 				t.Errorf("%s %s: describes %v", method, path, described)
 			}
-			takesAny := strings.Contains(path, "/jobs/run/p/") || strings.Contains(path, "/jobs/run/h/") || strings.Contains(path, "/jobs/run_wait_result/")
+			takesAny := strings.Contains(path, "/jobs/run/p/") || strings.Contains(path, "/jobs/run/h/") || strings.Contains(path, "/jobs/run/f/") || strings.Contains(path, "/jobs/run_wait_result/")
 			if op.RequestBody != nil && (len(op.RequestBody.Content) != 1 && !takesAny || op.RequestBody.Content["application/json"] == nil) {
 				t.Errorf("%s %s: body of %v", method, path, op.RequestBody.Content)
 			}
