@@ -8,11 +8,12 @@ GO      ?= go
 TOOL    := $(GO) tool -modfile=tools.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 SEEDS   ?= 20000
+SECONDS ?= 180
 
-.PHONY: help setup build run test check bench mutants soak
+.PHONY: help setup build run run-cluster test check bench mutants soak chaos
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install what is missing and build the pinned tools; safe to repeat.
 	scripts/setup.sh
@@ -26,6 +27,9 @@ build: ## Build bin/sluice, one static program.
 
 run: build ## Build, and start a server with its workers and the examples.
 	@exec bin/sluice server --seed
+
+run-cluster: build ## Start PostgreSQL, two servers and three workers on this machine; Ctrl-C ends all.
+	@exec scripts/run-cluster.sh
 
 test: ## Run all tests under the race detector.
 	cd bench && $(GO) vet ./...
@@ -50,3 +54,6 @@ mutants: ## Break the code on purpose, once per case, and see the named test fai
 
 soak: ## Run many seeded worlds: SEEDS=20000.
 	CGO_ENABLED=1 SLUICE_SIM_SEEDS=$(SEEDS) $(GO) test -race -count=1 -timeout 12h ./internal/sim/...
+
+chaos: ## Kill and freeze servers, workers and the database for SECONDS=180, then judge what happened.
+	CGO_ENABLED=1 SLUICE_CHAOS_SECONDS=$(SECONDS) $(GO) test -count=1 -timeout 30m -run 'TestChaos' -v ./cmd/sluice

@@ -10,7 +10,6 @@ import (
 	"sluice"
 	"sluice/internal/history"
 	"sluice/internal/store"
-	"sluice/internal/store/sqlite"
 	"sluice/internal/worker"
 )
 
@@ -27,7 +26,7 @@ type chaosRecord struct {
 func (c *chaos) judge() {
 	c.t.Helper()
 	var report history.Report
-	args := []string{"check-history", "--witness", witnessFile, "--witness-slack", chaosSlack.String()}
+	args := []string{"check-history", "--database", c.databaseURL(), "--witness", witnessFile, "--witness-slack", chaosSlack.String()}
 	out := c.sluice(0, append(args, "--json")...)
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
 		c.t.Fatal(err)
@@ -127,11 +126,18 @@ func (c *chaos) spans() []history.Span {
 	return spans
 }
 
+// databaseURL names the database.
+func (c *chaos) databaseURL() string {
+	if c.database != "" {
+		return c.database
+	}
+	return sqlitePrefix + filepath.Join(c.dir, "data", databaseFile)
+}
+
 // read reads the database.
 func (c *chaos) read() *chaosRecord {
 	c.t.Helper()
-	path := filepath.Join(c.dir, "data", databaseFile)
-	database, err := sqlite.Open(c.t.Context(), path, sqlite.Options{Logger: slog.New(slog.DiscardHandler)})
+	database, err := openDatabase(c.t.Context(), c.databaseURL(), "", "full", slog.New(slog.DiscardHandler))
 	if err != nil {
 		c.t.Fatal(err)
 	}

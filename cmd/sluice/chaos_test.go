@@ -94,6 +94,8 @@ type chaos struct {
 	server  *instance
 	client  atomic.Pointer[client.Client] // of the newest server
 	witness string                        // its address
+	// database is that of a cluster; "": the file in the data folder.
+	database string
 
 	kills, drains, freezes, victims int
 
@@ -203,7 +205,12 @@ func (c *chaos) restart() {
 	c.client.Store(cl)
 }
 
-func (c *chaos) token() string { return readToken(filepath.Join(c.dir, "data", tokenFile)) }
+func (c *chaos) token() string {
+	if c.database != "" {
+		return clusterToken
+	}
+	return readToken(filepath.Join(c.dir, "data", tokenFile))
+}
 
 // save saves a script of the load.
 func (c *chaos) save(s *chaosScript) {

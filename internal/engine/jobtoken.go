@@ -66,7 +66,9 @@ func (u *unit) jobKey() ([]byte, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		key = make([]byte, sha256.Size)
 		_, _ = rand.Read(key) // never fails
-		err = u.tx.SaveSecret(jobKeyName, key)
+		if err = u.tx.SaveSecret(jobKeyName, key); errors.Is(err, store.ErrExists) { // another server was first
+			key, err = u.tx.Secret(jobKeyName)
+		}
 	}
 	if err != nil {
 		return nil, err

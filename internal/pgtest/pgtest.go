@@ -30,6 +30,7 @@ var server struct {
 	dir   string
 	bin   string
 	dsn   string
+	start []string // arguments that start it
 }
 
 // Start returns the connection text of a server that runs until the end of the
@@ -63,8 +64,8 @@ func Database(t testing.TB) (dsn string) {
 	t.Helper()
 	all := Start(t)
 	name := "t" + strings.ToLower(rand.Text())
-	execute(t, all, "CREATE DATABASE "+name)
-	t.Cleanup(func() { execute(t, all, "DROP DATABASE "+name+" WITH (FORCE)") })
+	Execute(t, all, "CREATE DATABASE "+name)
+	t.Cleanup(func() { Execute(t, all, "DROP DATABASE "+name+" WITH (FORCE)") })
 	u, err := url.Parse(all)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +74,8 @@ func Database(t testing.TB) (dsn string) {
 	return u.String()
 }
 
-func execute(t testing.TB, dsn, statement string) {
+// Execute carries out one statement.
+func Execute(t testing.TB, dsn, statement string) {
 	t.Helper()
 	ctx := context.Background() // that of a test has ended when it cleans up
 	conn, err := pgx.Connect(ctx, dsn)
@@ -120,7 +122,23 @@ func start() (err error) {
 	}
 	options := fmt.Sprintf("-p %d -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=200", port)
 	server.dsn = fmt.Sprintf("postgres://postgres:%s@127.0.0.1:%d/postgres?sslmode=disable", password, port)
-	return run("pg_ctl", "-D", data, "-o", options, "-l", filepath.Join(server.dir, "log"), "-w", "start")
+	server.start = []string{"-D", data, "-o", options, "-l", filepath.Join(server.dir, "log"), "-w", "start"}
+	return run("pg_ctl", server.start...)
+}
+
+// Restart ends the server of [Start] as a crash would, in the middle of
+// whatever it does, and starts it again on the same port. What it had committed
+// is there only in databases with synchronous_commit on.
+func Restart(t testing.TB) {
+	t.Helper()
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	if err := run("pg_ctl", "-D", filepath.Join(server.dir, "data"), "-m", "immediate", "-w", "stop"); err != nil {
+		t.Fatalf("crash PostgreSQL: %v", err)
+	}
+	if err := run("pg_ctl", server.start...); err != nil {
+		t.Fatalf("start PostgreSQL again: %v", err)
+	}
 }
 
 func stop() error {
