@@ -46,7 +46,8 @@ SLUICE_TOKEN=$(cat "$dir/token")
 export SLUICE_TOKEN
 urls=
 for n in 0 1; do
-	"$sluice" server --addr "127.0.0.1:$((port + n))" --data "$dir/server$n" --workers 0 ${SEED---seed} &
+	((n > 0)) && seed= || seed=--seed
+	"$sluice" server --addr "127.0.0.1:$((port + n))" --data "$dir/server$n" --workers 0 $seed &
 	pids+=($!)
 	urls+=${urls:+,}http://127.0.0.1:$((port + n))
 done

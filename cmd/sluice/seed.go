@@ -78,6 +78,9 @@ func seedSchedule(ctx context.Context, e *engine.Engine, name string) (bool, err
 		return false, err
 	}
 	err = e.CreateSchedule(ctx, mainWorkspace, data, engine.Editor{Username: "admin"})
+	if sluice.CodeOf(err) == sluice.CodeConflict { // another server was first
+		return false, nil
+	}
 	return err == nil, err
 }
 
@@ -97,5 +100,8 @@ func seedFlow(ctx context.Context, e *engine.Engine, dir string) (bool, error) {
 		return false, err
 	}
 	_, err = e.SaveFlow(ctx, mainWorkspace, engine.NewFlow{Body: data, EditedBy: "admin"})
+	if sluice.CodeOf(err) == sluice.CodeConflict { // another server was first
+		return false, nil
+	}
 	return err == nil, err
 }
