@@ -248,6 +248,9 @@ func (e *Engine) cleanHistory(tx store.Tx) (bool, error) {
 	if _, err = tx.DeleteWorkers(now.Add(-24*time.Hour), cleanRows); err != nil {
 		return false, err
 	}
+	if n, err := tx.DeleteCached(now, cleanRows); err != nil || n >= cleanRows {
+		return true, err
+	}
 	if n, err := tx.DeleteTicks(now.Add(-tickKept), cleanRows); err != nil || n >= cleanRows {
 		return true, err
 	}

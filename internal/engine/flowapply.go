@@ -36,6 +36,9 @@ func (u *unit) advance(r *flowRun, j *sluice.Job, event flow.Event, k *evaluated
 	case err != nil || len(missing) > 0:
 		return false, err
 	}
+	if err := u.keepResult(a.v, event); err != nil {
+		return false, err
+	}
 	r.row.WakeAt = out.WakeAt
 	for _, s := range out.Store {
 		if err := u.tx.SaveFlowResult(j.Seq, s.Name, s.Value); err != nil {

@@ -125,7 +125,8 @@ func (u *unit) tooDeep() json.RawMessage {
 	return errorResult("FlowTooDeep", fmt.Sprintf("Flows, loops and branches may be nested %d deep.", u.e.o.MaxFlowDepth), nil)
 }
 
-// enqueueSteps pushes jobs, those that failed before they could wait among them.
+// enqueueSteps pushes jobs, those among them that have ended before they could
+// wait: they failed, or a result was kept for them.
 func (u *unit) enqueueSteps(j *sluice.Job, pushes []*push) error {
 	if len(pushes) == 0 {
 		return nil
@@ -134,7 +135,7 @@ func (u *unit) enqueueSteps(j *sluice.Job, pushes []*push) error {
 	var able, failed []*push
 	var keys []string
 	for _, p := range pushes {
-		if p.failed == nil && p.job.HasKey {
+		if p.waits() && p.job.HasKey {
 			keys = append(keys, p.job.Key)
 		}
 	}
@@ -143,18 +144,18 @@ func (u *unit) enqueueSteps(j *sluice.Job, pushes []*push) error {
 		return err
 	}
 	for _, p := range pushes {
-		if p.failed == nil && p.job.HasKey {
+		if p.waits() && p.job.HasKey {
 			p.group, groups = groups[0], groups[1:]
 			if p.failed, err = u.heldByChain(p.group, p.job, chain); err != nil {
 				return err
 			}
 		}
-		if p.failed == nil {
+		if p.waits() {
 			if err := u.place(p); err != nil { // nothing was counted then
 				p.failed = errorResult("TooManyWaiting", err.Error(), nil)
 			}
 		}
-		if p.failed != nil {
+		if !p.waits() {
 			p.job.CreatedAt, p.job.State, p.job.HasKey, p.job.Key, p.job.Limit = u.now, sluice.StateQueued, false, "", nil
 			if p.job.ScheduledFor.IsZero() {
 				p.job.ScheduledFor = u.now
@@ -175,12 +176,19 @@ func (u *unit) enqueueSteps(j *sluice.Job, pushes []*push) error {
 		return err
 	}
 	for _, p := range failed {
-		if err := u.end(p.job, sluice.OutcomeFailure, p.failed); err != nil {
+		o, result := sluice.OutcomeFailure, p.failed
+		if p.failed == nil {
+			o, result = sluice.OutcomeSuccess, p.served
+		}
+		if err := u.end(p.job, o, result); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// waits reports whether a step is to run at all.
+func (p *push) waits() bool { return p.failed == nil && p.served == nil }
 
 // stepBuilder makes the jobs of a flow's steps.
 type stepBuilder struct {
@@ -238,8 +246,14 @@ func (b *stepBuilder) build(c *flow.Child, id string) (*push, error) {
 	if m.Priority != nil {
 		j.Priority = *m.Priority
 	}
+	if m.DeleteAfterUse {
+		j.DeleteAfter = 0 // not before the outermost flow has ended
+	}
 	if j.Tag == "" {
 		j.Tag = j.Language
+	}
+	if err == nil && p.failed == nil && c.CacheTTL > 0 {
+		p.served, err = b.u.cached(j, m)
 	}
 	return p, err
 }

@@ -65,7 +65,7 @@ func (u *unit) jobKey() ([]byte, error) {
 	key, err := u.tx.Secret(jobKeyName)
 	if errors.Is(err, store.ErrNotFound) {
 		key = make([]byte, sha256.Size)
-		_, _ = rand.Read(key) // never fails
+		_, _ = rand.Read(key)                                                        // never fails
 		if err = u.tx.SaveSecret(jobKeyName, key); errors.Is(err, store.ErrExists) { // another server was first
 			key, err = u.tx.Secret(jobKeyName)
 		}

@@ -112,6 +112,7 @@ func checkNew(n *NewJob) (string, error) {
 // push is a job on its way into the store.
 type push struct {
 	failed  json.RawMessage // why it cannot even wait; a step of a flow alone
+	served  json.RawMessage // its result, kept from a step alike; a step of a flow alone
 	job     *sluice.Job
 	group   *group
 	cap     int64         // jobs that may wait in its group; <0: as many as the group allows

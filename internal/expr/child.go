@@ -55,6 +55,9 @@ func confine() error {
 	return nil
 }
 
+// maxSource bounds the text of one expression.
+const maxSource = 64 << 10
+
 // batch is what the pool asks, on one line.
 type batch struct {
 	Shared map[string]json.RawMessage `json:"shared,omitempty"`
@@ -78,7 +81,7 @@ func serve(in io.Reader, out io.Writer) error {
 			return fmt.Errorf("read a batch: %w", err)
 		}
 		// Should whoever asked be gone, this process must not go on for ever.
-		last := time.AfterFunc(b.Limits.TotalTime+b.Limits.Time+time.Second, func() { os.Exit(1) })
+		last := time.AfterFunc(tripTime+2*b.Limits.Time+time.Second, func() { os.Exit(1) })
 		answer, err := json.Marshal(b.evaluate())
 		last.Stop()
 		if err != nil {
@@ -98,15 +101,24 @@ func serve(in io.Reader, out io.Writer) error {
 	}
 }
 
+// Bounds of one answer: what is not evaluated by then is asked for again.
+const (
+	tripTime  = time.Second
+	tripBytes = 8 << 20
+)
+
+// evaluate evaluates the first of the batch, at least one, as far as one answer
+// may go.
 func (b *batch) evaluate() []Reply {
-	out := make([]Reply, len(b.Asks))
-	began := time.Now()
+	var out []Reply
+	began, size := time.Now(), 0
 	for i := range b.Asks {
-		if time.Since(began) > b.Limits.TotalTime {
-			out[i].Error = fmt.Sprintf("the expressions of this step took longer than %s in all", b.Limits.TotalTime)
-			continue
+		if i > 0 && (time.Since(began) > tripTime || size > tripBytes) {
+			break
 		}
-		out[i] = b.one(&b.Asks[i])
+		r := b.one(&b.Asks[i])
+		size += len(r.Value)
+		out = append(out, r)
 	}
 	return out
 }
@@ -148,6 +160,9 @@ func (l Limits) engine() (*quickjs.VM, error) {
 
 // one evaluates one expression in an engine of its own.
 func (b *batch) one(q *Request) Reply {
+	if len(q.Expr) > maxSource {
+		return Reply{Error: fmt.Sprintf("it has %d bytes; at most %d are allowed", len(q.Expr), maxSource)}
+	}
 	vm, err := b.engine()
 	if err != nil {
 		return Reply{Error: "no JavaScript engine could be made: " + err.Error()}
@@ -178,7 +193,7 @@ func (b *batch) run(vm *quickjs.VM, expr, context string) Reply {
 		outcome, err = vm.Call("__outcome")
 	}
 	if err != nil {
-		return Reply{Error: b.explain(err, time.Since(began))}
+		return b.explain(err, time.Since(began))
 	}
 	s, _ := outcome.(string)
 	kind, text, _ := strings.Cut(s, ":")
@@ -186,7 +201,7 @@ func (b *batch) run(vm *quickjs.VM, expr, context string) Reply {
 	case kind == "error":
 		return Reply{Error: clip(text)}
 	case kind != "value" && time.Since(began) >= b.Limits.Time:
-		return Reply{Error: fmt.Sprintf("it took longer than %s", b.Limits.Time)}
+		return b.late()
 	case kind != "value":
 		return Reply{Error: "it awaits something that never comes"}
 	case len(text) > b.Limits.Result:
@@ -196,15 +211,19 @@ func (b *batch) run(vm *quickjs.VM, expr, context string) Reply {
 }
 
 // explain says in words what stopped the engine.
-func (b *batch) explain(err error, took time.Duration) string {
+func (b *batch) explain(err error, took time.Duration) Reply {
 	s := err.Error()
 	switch {
 	case strings.Contains(s, "interrupted") || took >= b.Limits.Time:
-		return fmt.Sprintf("it took longer than %s", b.Limits.Time)
+		return b.late()
 	case strings.Contains(s, "out of memory") || s == "null" || s == "":
-		return fmt.Sprintf("it needs more than %d MiB of memory", b.Limits.Memory>>20)
+		return Reply{Error: fmt.Sprintf("it needs more than %d MiB of memory", b.Limits.Memory>>20)}
 	}
-	return clip(s)
+	return Reply{Error: clip(s)}
+}
+
+func (b *batch) late() Reply {
+	return Reply{Error: fmt.Sprintf("it took longer than %s", b.Limits.Time), Late: true}
 }
 
 func clip(s string) string {

@@ -172,15 +172,51 @@ func TestTogether(t *testing.T) {
 }
 
 func TestBounds(t *testing.T) {
-	p := pool(t, Options{Limits: Limits{Input: 1000, TotalTime: 100 * time.Millisecond, Time: 60 * time.Millisecond}})
+	p := pool(t, Options{Limits: Limits{Input: 1000, Time: 60 * time.Millisecond}})
 	got, err := p.Eval(t.Context(), map[string]json.RawMessage{"x": json.RawMessage(`"` + strings.Repeat("y", 1000) + `"`)}, []Request{{Expr: "1"}})
 	if err != nil || !strings.Contains(got[0].Error, "at most 1000") {
 		t.Errorf("%v %v", got, err)
 	}
 	slow := Request{Expr: "for(;;);"}
 	got, err = p.Eval(t.Context(), nil, []Request{slow, slow, slow, slow, {Expr: "1"}})
-	if err != nil || !strings.Contains(got[4].Error, "in all") {
+	if err != nil || string(got[4].Value) != "1" {
 		t.Errorf("%v %v", got, err)
+	}
+	many := make([]Request, 60)
+	for i := range many {
+		many[i] = slow
+	}
+	got, err = p.Eval(t.Context(), nil, many)
+	if err != nil || !strings.Contains(got[59].Error, "in all") {
+		t.Errorf("%v %v", got[59], err)
+	}
+	if got, err = p.Eval(t.Context(), nil, []Request{{Expr: strings.Repeat(" ", maxSource) + "1"}}); err != nil || !strings.Contains(got[0].Error, "at most") {
+		t.Errorf("%v %v", got, err)
+	}
+}
+
+// Many expressions of one step, with large values, are evaluated in as many
+// trips as it takes.
+func TestMany(t *testing.T) {
+	p := pool(t, Options{})
+	for _, c := range []struct {
+		n      int
+		expr   string
+		length int
+	}{{3000, "x", 4}, {40, "'y'.repeat(1e6)", 1e6 + 2}} {
+		asks := make([]Request, c.n)
+		for i := range asks {
+			asks[i] = Request{Expr: c.expr, Own: map[string]json.RawMessage{"x": json.RawMessage(fmt.Sprint(1000 + i%9000))}}
+		}
+		got, err := p.Eval(t.Context(), nil, asks)
+		if err != nil || len(got) != c.n {
+			t.Fatalf("%d replies, %v", len(got), err)
+		}
+		for i, r := range got {
+			if len(r.Value) != c.length {
+				t.Fatalf("%s, %d: %s %q", c.expr, i, clip(string(r.Value)), r.Error)
+			}
+		}
 	}
 }
 

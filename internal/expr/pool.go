@@ -15,11 +15,11 @@ import (
 
 // Limits bound evaluations; a zero field takes the default named.
 type Limits struct {
-	Time      time.Duration `json:"time"`       // of one expression; 1 s
-	TotalTime time.Duration `json:"total_time"` // of one call of Eval; 5 s
-	Memory    int           `json:"memory"`     // bytes, of one expression; 64 MiB
-	Result    int           `json:"result"`     // bytes of a value as JSON; 2 MiB
-	Input     int           `json:"-"`          // bytes of all that one call of Eval brings; 32 MiB
+	Time      time.Duration `json:"time"`   // of one expression; 1 s
+	TotalTime time.Duration `json:"-"`      // of one call of Eval; 60 s
+	Memory    int           `json:"memory"` // bytes, of one expression; 64 MiB
+	Result    int           `json:"result"` // bytes of a value as JSON; 2 MiB
+	Input     int           `json:"-"`      // bytes of all that one call of Eval brings; 32 MiB
 }
 
 // Options configure a pool; a zero field takes the default named.
@@ -40,6 +40,7 @@ type Request struct {
 type Reply struct {
 	Value json.RawMessage `json:"value,omitempty"`
 	Error string          `json:"error,omitempty"` // for people; "": it has a value
+	Late  bool            `json:"late,omitempty"`  // it took too long
 }
 
 // Pool evaluates expressions. Its methods may be called concurrently.
@@ -57,7 +58,7 @@ var ErrClosed = errors.New("expr: the pool is closed")
 // New makes a pool. Its processes start when there is something to do.
 func New(o Options) *Pool {
 	set(&o.Time, time.Second)
-	set(&o.TotalTime, 5*time.Second)
+	set(&o.TotalTime, time.Minute)
 	set(&o.Memory, 64<<20)
 	set(&o.Result, 2<<20)
 	set(&o.Input, 32<<20)
@@ -73,75 +74,79 @@ func set[T comparable](v *T, otherwise T) {
 	}
 }
 
+// maxLate is how many expressions of one call may take too long: the others
+// are not evaluated then.
+const maxLate = 5
+
+// maxAnswer bounds one answer of a process.
+const maxAnswer = 64 << 20
+
 // Eval evaluates expressions, which all see the shared values. It returns one
 // reply for each. An error means that nobody could tell: ask again.
 func (p *Pool) Eval(ctx context.Context, shared map[string]json.RawMessage, asks []Request) ([]Reply, error) {
-	line, err := json.Marshal(batch{Shared: shared, Asks: asks, Limits: p.o.Limits})
-	if err != nil {
-		return nil, fmt.Errorf("pass values to expressions: %w", err)
-	}
-	if len(line) > p.o.Input {
-		return all(asks, fmt.Sprintf("the values that the expressions name have %d bytes in all; at most %d are allowed", len(line), p.o.Input)), nil
-	}
 	select {
 	case p.places <- struct{}{}:
 		defer func() { <-p.places }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	began, late := time.Now(), 0
+	out := make([]Reply, 0, len(asks))
+	for most := len(asks); len(out) < len(asks); {
+		rest := asks[len(out):]
+		if late >= maxLate || time.Since(began) > p.o.TotalTime {
+			return append(out, all(rest, "the expressions of this step took too long in all")...), nil
+		}
+		replies, err := p.trip(ctx, shared, rest[:min(most, len(rest))])
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, errDied) && most > 1: // one of them is to blame: look for it
+			most = 1
+			continue
+		case errors.Is(err, errDied):
+			replies = all(rest[:1], "it ended the process that evaluates expressions")
+			late++
+		case err != nil:
+			return nil, err
+		}
+		for _, r := range replies {
+			if r.Late {
+				late++
+			}
+		}
+		out = append(out, replies...)
+	}
+	return out, nil
+}
+
+// errDied means that the process ended before it answered, or had to be ended.
+var errDied = errors.New("expr: the process ended")
+
+// trip asks a process once, and returns the replies to the first of what was
+// asked, at least one.
+func (p *Pool) trip(ctx context.Context, shared map[string]json.RawMessage, asks []Request) ([]Reply, error) {
+	line, err := json.Marshal(batch{Shared: shared, Asks: asks, Limits: p.o.Limits})
+	if err != nil {
+		return nil, fmt.Errorf("pass values to expressions: %w", err)
+	}
+	if len(line) > p.o.Input {
+		if len(asks) > 1 { // fewer at a time
+			return p.trip(ctx, shared, asks[:len(asks)/2])
+		}
+		return all(asks, fmt.Sprintf("the values that it names have %d bytes in all; at most %d are allowed", len(line), p.o.Input)), nil
+	}
 	c, err := p.child()
 	if err != nil {
 		return nil, err
 	}
-	replies, err := c.ask(ctx, line, p.o.TotalTime+p.o.Time+2*time.Second)
-	switch {
-	case ctx.Err() != nil:
+	replies, err := c.ask(ctx, line, tripTime+2*p.o.Time+2*time.Second)
+	if err != nil || len(replies) == 0 || len(replies) > len(asks) {
 		c.kill()
-		return nil, ctx.Err()
-	case err != nil:
-		c.kill()
-		if len(asks) == 1 {
-			return all(asks, "it ended the process that evaluates expressions"), nil
-		}
-		return p.apart(ctx, shared, asks)
-	}
-	if len(replies) != len(asks) {
-		c.kill()
-		return nil, errors.New("expr: a child gave too few answers")
+		return nil, errDied
 	}
 	p.giveBack(c)
 	return replies, nil
-}
-
-// apart evaluates one after the other what has ended a process together: it
-// is one of them that is to blame.
-func (p *Pool) apart(ctx context.Context, shared map[string]json.RawMessage, asks []Request) ([]Reply, error) {
-	out := all(asks, "it, or another expression of the same step, ended the process that evaluates expressions")
-	began := time.Now()
-	for i := range asks {
-		if time.Since(began) > p.o.TotalTime {
-			break
-		}
-		line, err := json.Marshal(batch{Shared: shared, Asks: asks[i : i+1], Limits: p.o.Limits})
-		if err != nil {
-			return nil, fmt.Errorf("pass values to expressions: %w", err)
-		}
-		c, err := p.child()
-		if err != nil {
-			return nil, err
-		}
-		r, err := c.ask(ctx, line, p.o.Time+2*time.Second)
-		if err != nil || len(r) != 1 {
-			c.kill()
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			continue
-		}
-		p.giveBack(c)
-		out[i] = r[0]
-	}
-	return out, nil
 }
 
 func all(asks []Request, why string) []Reply {
@@ -192,6 +197,7 @@ func (p *Pool) Close() {
 type child struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
+	some *io.LimitedReader // of its output
 	out  *bufio.Reader
 	once sync.Once
 }
@@ -212,7 +218,8 @@ func start(program string) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the process for expressions: %w", err)
 	}
-	return &child{cmd: cmd, in: in, out: bufio.NewReaderSize(out, 1<<16)}, nil
+	some := &io.LimitedReader{R: out}
+	return &child{cmd: cmd, in: in, some: some, out: bufio.NewReaderSize(some, 1<<16)}, nil
 }
 
 // ask sends a batch and reads the answer. After an error the child is of no
@@ -225,6 +232,7 @@ func (c *child) ask(ctx context.Context, line []byte, most time.Duration) ([]Rep
 	if _, err := c.in.Write(append(line, '\n')); err != nil {
 		return nil, fmt.Errorf("ask the process for expressions: %w", err)
 	}
+	c.some.N = maxAnswer
 	answer, err := c.out.ReadBytes('\n')
 	if err != nil {
 		return nil, fmt.Errorf("hear the process for expressions: %w", err)
