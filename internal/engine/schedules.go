@@ -625,7 +625,7 @@ func handlerArgs(s *store.Schedule, b *ScheduleBody, j *sluice.Job, before int, 
 			args["error"] = e.Error
 		}
 	} else {
-		args["success_result"], args["success_times"], args["success_started_at"] = result, 1, j.StartedAt
+		args["success_result"], args["success_times"], args["success_started_at"] = result, 1-min(before, 0), j.StartedAt
 		args["error_times"] = max(before, 0)
 	}
 	var more map[string]json.RawMessage
