@@ -213,8 +213,9 @@ func TestServerFlagsAreChecked(t *testing.T) {
 	clearEnvironment(t)
 	for args, want := range map[string]string{
 		"--workers -1":            "--workers",
-		"--database postgres://x": "--database",
+		"--database mysql://x":    "--database",
 		"--database sqlite:":      "--database",
+		"--tls-cert cert.pem":     "--tls-cert",
 		"--grace -1s":             "--grace",
 		"--session-lifetime 1s":   "--session-lifetime",
 		"--addr 256.0.0.1:1":      "--addr",

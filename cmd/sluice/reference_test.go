@@ -93,7 +93,7 @@ func TestCompletionInBash(t *testing.T) {
 		t.Fatal(err)
 	}
 	for words, want := range map[string]string{
-		"sluice wor":                "workspace",
+		"sluice wor":                "worker workspace",
 		"sluice jobs list --state ": "canceled failed running succeeded waiting",
 		"sluice limits p":           "pause plan prune",
 		"sluice push ex":            "",
