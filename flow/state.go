@@ -112,7 +112,7 @@ type Event struct {
 	Success bool   `json:"success,omitempty"`
 	Skipped bool   `json:"skipped,omitempty"` // it ended early, and is labelled so
 	Stopped bool   `json:"stopped,omitempty"` // a scope that a stop_after_if ended: what it belongs to stops, too
-	// Of Resumed and Refused; Job is that of the step.
+	// Of Resumed and Refused; Step and Job are those that it is for, if given.
 	Resume *Resume `json:"resume,omitempty"`
 }
 

@@ -9,6 +9,9 @@ import (
 // has to.
 func (m *machine) suspend(i int) (bool, error) {
 	mod, ms := m.mods[i], &m.st.Modules[i]
+	if ms.Job == "" {
+		m.st.Resumes = nil // it has run at once: what is there is for an earlier step
+	}
 	w := &Wait{Index: i, Job: ms.Job, Required: mod.Suspend.Required}
 	if mod.Suspend.Timeout > 0 {
 		w.Until = m.in.Now.Add(mod.Suspend.Timeout)
@@ -90,12 +93,12 @@ func (m *machine) resume(e *Event) error {
 	r.Refused = e.Kind == Refused
 	w := m.st.Wait
 	if w == nil {
-		if i := m.st.Step; i < len(m.mods) && m.mods[i].Suspend != nil && m.st.Error == nil {
+		if i := m.st.Step; i < len(m.mods) && m.mods[i].Suspend != nil && m.st.Error == nil && (e.Step == "" || e.Step == m.mods[i].ID) {
 			m.st.Resumes = append(m.st.Resumes, r)
 		}
 		return nil
 	}
-	if e.Job != "" && w.Job != "" && e.Job != w.Job {
+	if e.Job != "" && w.Job != "" && e.Job != w.Job || e.Step != "" && e.Step != m.mods[w.Index].ID {
 		m.keepWaking()
 		return nil
 	}

@@ -116,7 +116,7 @@ func flowView(r store.Reader, j *sluice.Job) (*FlowView, error) {
 			return nil, err
 		}
 		if state.Wait != nil && state.Wait.Index == i {
-			s.Wait, s.Resumes = state.Wait, state.Resumes
+			s.Status, s.Wait, s.Resumes = flow.WaitingForEvents, state.Wait, state.Resumes
 		}
 		v.Modules = append(v.Modules, *s)
 	}
