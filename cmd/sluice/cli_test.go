@@ -212,15 +212,15 @@ func (fakeListener) Close() error              { return nil }
 func TestServerFlagsAreChecked(t *testing.T) {
 	clearEnvironment(t)
 	for args, want := range map[string]string{
-		"--workers -1":            "--workers",
-		"--database mysql://x":    "--database",
-		"--database sqlite:":      "--database",
-		"--tls-cert cert.pem":     "--tls-cert",
-		"--grace -1s":             "--grace",
-		"--session-lifetime 1s":   "--session-lifetime",
-		"--addr 256.0.0.1:1":      "--addr",
-		"--lost-after 61s":        "lost_after",
-		"--log-level loud":        "--log-level",
+		"--workers -1":          "--workers",
+		"--database mysql://x":  "--database",
+		"--database sqlite:":    "--database",
+		"--tls-cert cert.pem":   "--tls-cert",
+		"--grace -1s":           "--grace",
+		"--session-lifetime 1s": "--session-lifetime",
+		"--addr 256.0.0.1:1":    "--addr",
+		"--lost-after 61s":      "lost_after",
+		"--log-level loud":      "--log-level",
 	} {
 		a, out := terminal(nil)
 		line := append([]string{"server", "--data", t.TempDir()}, strings.Fields(args)...)

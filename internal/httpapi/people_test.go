@@ -246,6 +246,7 @@ func TestTwoWorkspaces(t *testing.T) {
 var unrecorded = map[string]string{
 	"plan": "changes nothing", "previewSchedule": "changes nothing", "exists": "changes nothing",
 	"JsonSchema": "changes nothing", "RawTemp": "stores nothing", "Draft": "refused", "Snapshot": "refused", "Progress": "a job speaks of itself",
+	"work": "a worker does its work", "UserState": "a flow takes a note",
 }
 
 // TestEveryChangeIsRecorded plays the table of routes: a change that was made
