@@ -247,6 +247,7 @@ var unrecorded = map[string]string{
 	"plan": "changes nothing", "previewSchedule": "changes nothing", "exists": "changes nothing",
 	"JsonSchema": "changes nothing", "RawTemp": "stores nothing", "Draft": "refused", "Snapshot": "refused", "Progress": "a job speaks of itself",
 	"work": "a worker does its work", "UserState": "a flow takes a note",
+	"SuspendedJob": "who has the link is nobody known; the flow's job names who approved",
 }
 
 // TestEveryChangeIsRecorded plays the table of routes: a change that was made

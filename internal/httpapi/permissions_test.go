@@ -207,6 +207,7 @@ func (s *scene) ask(api *API, route, token string) int {
 	path = s.names.Replace(strings.NewReplacer(
 		"{workspace}", "main", "{path}", "f/x/hello", "{hash}", "HASH", "{id}", "ENDED", "{key}", "k/1", "{email}", "super@x.org",
 		"{username}", "operator", "{prefix}", "0123456789", "{scheduled_for}", "1", "{version}", "1",
+		"{resume_id}", "1", "{signature}", "00",
 	).Replace(path))
 	r := s.request(method, path, "{}")
 	r.URL.Opaque = ""

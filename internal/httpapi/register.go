@@ -242,6 +242,7 @@ func (a *API) describe() {
 	a.addSchedules()
 	a.addRuns()
 	a.addJobs()
+	a.addApprovals()
 	a.addUpdates()
 	a.addLists()
 	a.addSignatures()

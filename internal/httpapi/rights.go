@@ -211,6 +211,14 @@ var rights = map[string]right{
 	"getFlowUserState":           needs(levelOperator, "jobs:read"),
 	"setFlowUserState":           needs(levelOperator, "jobs:write"), // of a job: for its own flow
 	"setJobProgress":             needs(levelOperator, "jobs:write"), // of a job: for itself and for those that it pushed
+	// The signature in a link is the right. The job remembers who approved.
+	"resumeSuspendedJobGet": anybody(), "resumeSuspendedJobPost": anybody(), "cancelSuspendedJobGet": anybody(), "cancelSuspendedJobPost": anybody(),
+	"getSuspendedJobFlow": anybody(),
+	"getResumeUrls":       needs(levelOperator, "jobs:write"), // of a job: for its own flow; an operator for flows that it started
+	"createJobSignature":  needs(levelOperator, "jobs:write"), // the same
+	// For who has started the flow, and administrators.
+	"resumeSuspendedFlowAsOwner":     needs(levelOperator, "jobs:write").byPerson().records("jobs.resume", kindUpdate),
+	"disapproveSuspendedFlowAsOwner": needs(levelOperator, "jobs:write").byPerson().records("jobs.disapprove", kindUpdate),
 	// An operator cancels the jobs that it pushed.
 	"cancelQueuedJob":      needs(levelOperator, "jobs:write").records("jobs.cancel", kindDelete),
 	"forceCancelQueuedJob": needs(levelOperator, "jobs:write").records("jobs.force_cancel", kindDelete),

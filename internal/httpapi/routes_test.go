@@ -311,6 +311,16 @@ var routeTable = []struct {
 	{"POST /api/concurrency_groups/plan", "/api/concurrency_groups/plan", `{"concurrent_limit":10,"concurrency_time_window_s":1,"concurrency_window_from":"start","jobs":30,"duration_ms":5}`, 200, jsonMime, []string{`"makespan_ms":2005`, `"first_start_ms":0`, `"last_start_ms":2000`, `"per_second":14.5`, `"words":"30 jobs of 5ms`}},
 	{"POST /api/concurrency_groups/plan", "/api/concurrency_groups/plan", `{"concurrent_limit":1,"concurrency_time_window_s":2678400,"jobs":100000,"duration_ms":5}`, 400, textMime, []string{"jobs: "}},
 
+	{"GET /api/w/{workspace}/jobs_u/resume/{id}/{resume_id}/{signature}", "/api/w/main/jobs_u/resume/ENDED/1/00?approver=ann", "", 403, textMime, []string{"signature"}},
+	{"GET /api/w/{workspace}/jobs_u/cancel/{id}/{resume_id}/{signature}", "/api/w/main/jobs_u/cancel/ENDED/1/00?approver=ann", "", 403, textMime, []string{"signature"}},
+	{"POST /api/w/{workspace}/jobs_u/resume/{id}/{resume_id}/{signature}", "/api/w/main/jobs_u/resume/ENDED/1/00?approver=ann", "", 403, textMime, []string{"signature"}},
+	{"POST /api/w/{workspace}/jobs_u/cancel/{id}/{resume_id}/{signature}", "/api/w/main/jobs_u/cancel/ENDED/1/00?approver=ann", "", 403, textMime, []string{"signature"}},
+	{"GET /api/w/{workspace}/jobs_u/get_flow/{id}/{resume_id}/{signature}", "/api/w/main/jobs_u/get_flow/ENDED/1/00", "", 403, textMime, []string{"signature"}},
+	{"GET /api/w/{workspace}/jobs/resume_urls/{id}/{resume_id}", "/api/w/main/jobs/resume_urls/ENDED/1", "", 400, textMime, []string{"neither a flow"}},
+	{"GET /api/w/{workspace}/jobs/job_signature/{id}/{resume_id}", "/api/w/main/jobs/job_signature/UNKNOWN/1", "", 404, textMime, nil},
+	{"POST /api/w/{workspace}/jobs/flow/resume/{id}", "/api/w/main/jobs/flow/resume/ENDED", `{"x":1}`, 400, textMime, []string{"neither a flow"}},
+	{"POST /api/w/{workspace}/jobs/flow/disapprove/{id}", "/api/w/main/jobs/flow/disapprove/UNKNOWN", "", 404, textMime, nil},
+
 	{"POST /api/w/{workspace}/jobs_u/queue/cancel/{id}", "/api/w/main/jobs_u/queue/cancel/ENDED", `{"reason":"x"}`, 409, textMime, []string{"already ended"}},
 	{"POST /api/w/{workspace}/jobs_u/queue/cancel/{id}", "/api/w/main/jobs_u/queue/cancel/UNKNOWN", ``, 404, textMime, nil},
 	{"POST /api/w/{workspace}/jobs_u/queue/cancel/{id}", "/api/w/main/jobs_u/queue/cancel/WAITING", `{"reason":"enough"}`, 200, textMime, []string{"/^WAITING$/"}},
