@@ -152,7 +152,7 @@ func (c *Client) do(ctx context.Context, r call) error {
 	var body []byte
 	if r.body != nil {
 		var err error
-		if body, err = json.Marshal(r.body); err != nil {
+		if body, err = encode(r.body); err != nil {
 			return &sluice.Error{Code: sluice.CodeInvalid, Message: "what is to be sent is no JSON: " + err.Error(), Err: err}
 		}
 	}
@@ -169,18 +169,34 @@ func (c *Client) do(ctx context.Context, r call) error {
 	}
 }
 
+// encode makes JSON of a body, without the escapes for HTML that would make
+// some results six times as long.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
 func (c *Client) once(ctx context.Context, r call, body []byte) error {
 	resp, err := c.send(ctx, r, body, "")
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	most := int64(maxAnswer)
+	if r.work {
+		most = maxWorkAnswer
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
 	if err != nil {
 		return c.unreachable(err)
 	}
-	if len(data) > maxAnswer {
-		return sluice.Errorf(sluice.CodeTooLarge, "the answer is longer than %d MiB; ask for less at once", maxAnswer>>20)
+	if int64(len(data)) > most {
+		return sluice.Errorf(sluice.CodeTooLarge, "the answer is longer than %d MiB; ask for less at once", most>>20)
 	}
 	switch into := r.into.(type) {
 	case nil:

@@ -13,9 +13,14 @@ import (
 // workProtocol is the version of the workers' protocol that this client speaks.
 const workProtocol = "1"
 
-// maxReports bounds the bytes of results that one call carries; a server takes
-// bodies of a few megabytes.
-const maxReports = 2 << 20
+// Bounds of one call: a server takes bodies of a few megabytes, and a job may
+// bring as much.
+const (
+	maxReports    = 2 << 20 // bytes of results, unless one alone has more
+	reportBytes   = 300     // of a report beside its result
+	maxTake       = 64      // jobs that are asked for at a time
+	maxWorkAnswer = 512 << 20
+)
 
 // Work is where a worker on another machine gets its work: it implements the
 // worker's Source over HTTP. It knows one or several servers of one database,
@@ -54,7 +59,7 @@ func (w *Work) do(ctx context.Context, r call) error {
 	at := w.at.Load()
 	r.work = true
 	err := w.servers[int(at)%len(w.servers)].do(ctx, r)
-	if err != nil && sluice.CodeOf(err) == sluice.CodeUnavailable {
+	if err != nil && ctx.Err() == nil && sluice.CodeOf(err) == sluice.CodeUnavailable {
 		w.at.CompareAndSwap(at, at+1)
 	}
 	return err
@@ -85,6 +90,7 @@ func (w *Work) Terms(ctx context.Context) (WorkTerms, error) {
 // Take implements the worker's Source.
 func (w *Work) Take(ctx context.Context, req sluice.TakeRequest) ([]sluice.Assignment, error) {
 	var as []sluice.Assignment
+	req.Places = min(req.Places, maxTake)
 	r := post("work/take", req)
 	r.into = &as
 	return as, w.do(ctx, r)
@@ -150,6 +156,7 @@ func (w *Work) Report(ctx context.Context, reports []sluice.Report) []error {
 
 // Settle implements the worker's Source.
 func (w *Work) Settle(ctx context.Context, reports []sluice.Report, req sluice.TakeRequest) ([]sluice.Assignment, []error) {
+	req.Places = min(req.Places, maxTake)
 	return w.settle(ctx, reports, &req)
 }
 
@@ -158,8 +165,8 @@ func (w *Work) Settle(ctx context.Context, reports []sluice.Report, req sluice.T
 func (w *Work) settle(ctx context.Context, reports []sluice.Report, req *sluice.TakeRequest) (as []sluice.Assignment, errs []error) {
 	for from := 0; from < len(reports); {
 		to, size := from, 0
-		for ; to < len(reports) && (to == from || size+len(reports[to].Result) <= maxReports); to++ {
-			size += len(reports[to].Result)
+		for ; to < len(reports) && (to == from || size+len(reports[to].Result)+reportBytes <= maxReports); to++ {
+			size += len(reports[to].Result) + reportBytes
 		}
 		ask := settleRequest{Reports: reports[from:to]}
 		if to == len(reports) {

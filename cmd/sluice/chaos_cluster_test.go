@@ -35,7 +35,7 @@ type cluster struct {
 	workers []*instance
 	started int // workers, ever
 
-	crashes, cuts int
+	crashes int
 }
 
 // TestChaosCluster kills and freezes servers, workers and the database itself

@@ -247,8 +247,9 @@ func TestRemoteWorkerRefused(t *testing.T) {
 	}
 	// A server whom nobody vouches for is not spoken to.
 	s := p.worker(strings.TrimSpace(string(token)), "--server", p.url, "--ca", wrong.file("stranger.crt"), "--data", "w")
-	waitFor(t, func() bool { return strings.Contains(s.logs.String(), "certificate") })
-	s.kill()
+	if status := s.end(); status == 0 || !strings.Contains(s.logs.String(), "nobody vouches for the certificate") {
+		t.Errorf("a stranger's certificate: status %d\n%s", status, &s.logs)
+	}
 	// With the right ones it works.
 	ok := p.worker(strings.TrimSpace(string(token)), "--server", p.url, "--ca", right.file("authority.crt"), "--data", "w2", "--tags", "bash")
 	waitFor(t, func() bool { return strings.Contains(ok.logs.String(), "serves https://") })

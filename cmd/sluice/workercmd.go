@@ -144,7 +144,7 @@ func (r *remoteWorker) open(ctx context.Context) error {
 	}
 	c := worker.Config{
 		Name: r.name, Instance: r.name, Group: w.Group, Version: version, Tags: w.Tags, Places: w.Places, Dir: r.jobsFolder(r.name),
-		Source: r.source, BaseURL: r.source.URL(), StopAfter: terms.StopAfter, KillGrace: terms.KillGrace,
+		Source: r.source, NewestURL: r.source.URL, StopAfter: terms.StopAfter, KillGrace: terms.KillGrace,
 		InstanceLock: r.lock.file, Logger: r.log, Cache: w.cacheDir(w.Data), Dependencies: w.dependencies(),
 	}
 	w.bound(&c)
@@ -167,6 +167,8 @@ func (r *remoteWorker) terms(ctx context.Context) (client.WorkTerms, error) {
 			return t, sluice.Errorf(sluice.CodeInvalid, "%s did not answer as a Sluice server of this version does", r.source.URL())
 		case err == nil || sluice.CodeOf(err) != sluice.CodeUnavailable:
 			return t, err
+		case errors.As(err, new(*tls.CertificateVerificationError)):
+			return t, &sluice.Error{Code: sluice.CodeInvalid, Field: "--ca", Message: "nobody vouches for the certificate of " + r.source.URL() + ": " + plainCause(err), Err: err}
 		case n == 0:
 			r.log.Warn("no server answers; trying on", "error", err)
 		}

@@ -229,7 +229,7 @@ func (w *Worker) guard(e Executor, h *held) (o Outcome) {
 			o = failed(FailureWorker, "The worker had an internal error; its log has the details.")
 		}
 	}()
-	t := &Task{Assignment: h.Assignment, Dir: w.dir, BaseURL: w.cfg.BaseURL, w: w, h: h}
+	t := &Task{Assignment: h.Assignment, Dir: w.dir, BaseURL: w.cfg.NewestURL(), w: w, h: h}
 	defer t.release()
 	return e.Run(h.ctx, t)
 }

@@ -34,6 +34,8 @@ type Config struct {
 	Dir     string
 	Source  Source // required
 	BaseURL string // where jobs reach the server
+	// NewestURL is asked for that address for each job, where it may change; nil: it does not.
+	NewestURL func() string
 
 	// StopAfter is how long the worker's jobs live on after the sending of the
 	// last acknowledged heartbeat; default 60 s.
@@ -83,6 +85,9 @@ func (c *Config) fill() error {
 		return fmt.Errorf("heartbeats every %v cannot keep a lease of %v", c.HeartbeatEvery, c.StopAfter)
 	}
 	c.Places = max(c.Places, 1)
+	if c.NewestURL == nil {
+		c.NewestURL = func() string { return c.BaseURL }
+	}
 	if c.Group == "" {
 		c.Group = "default"
 	}
