@@ -25,7 +25,7 @@ type flowDoc struct {
 	Schema               json.RawMessage `json:"schema,omitempty" doc:"A JSON schema of the arguments, for people and forms"`
 	Tag                  *string         `json:"tag,omitempty" nullable:"true" doc:"Shown with its runs, and used by steps that name none; flow if left out"`
 	Priority             *int            `json:"priority,omitempty" nullable:"true" minimum:"-100" maximum:"100"`
-	Timeout              *float64        `json:"timeout,omitempty" nullable:"true" doc:"Seconds that a run may take"`
+	Timeout              *float64        `json:"timeout,omitempty" nullable:"true" doc:"Seconds that a run may take; no effect yet"`
 	MaxWaitS             *float64        `json:"max_wait_s,omitempty" nullable:"true" minimum:"0" doc:"Ours: a run that has not started so long after it is due fails"`
 	ApplyLimitsToWaiting bool            `json:"apply_limits_to_waiting,omitempty" doc:"Ours: runs of this flow and of its inline steps that wait already take the new limits; their keys stay"`
 	DeleteAfterSecs      *int64          `json:"delete_after_secs,omitempty" nullable:"true" doc:"Seconds for which a run is kept after its end"`
