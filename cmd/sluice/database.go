@@ -58,7 +58,7 @@ func filePath(name, path string) string {
 // inUse says what to do about a file that a server has open.
 func inUse(path string, err error) error {
 	return &sluice.Error{Code: sluice.CodeUnavailable, Err: err, Message: fmt.Sprintf(
-		"the database %s is in use; stop its server, or judge a copy: sqlite3 %[1]s 'VACUUM INTO \"copy.db\"'; sluice check-history --database sqlite:copy.db", path)}
+		"the database %s is in use; stop its server, or judge a copy: sluice backup --database sqlite:%[1]s copy.db; sluice check-history --database sqlite:copy.db", path)}
 }
 
 // shown is a database as people may see it: without its password.

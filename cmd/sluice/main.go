@@ -50,6 +50,7 @@ type cli struct {
 	Workspace    workspaceCmd  `cmd:"" help:"Look at workspaces and their members, and change them."`
 	DemoAPI      demoAPICmd    `cmd:"" name:"demo-api" help:"Run an HTTP server that refuses calls beyond a rate."`
 	CheckHistory historyCmd    `cmd:"" name:"check-history" help:"Prove from the record that no limit was ever exceeded."`
+	Backup       backupCmd     `cmd:"" help:"Copy the database of a server, which may go on meanwhile, into a file."`
 	Witness      witnessCmd    `cmd:"" help:"Note when jobs run, by connections that they hold, for check-history."`
 	Completion   completionCmd `cmd:"" help:"Print what makes a shell complete the commands."`
 	Complete     completeCmd   `cmd:"" hidden:""`
