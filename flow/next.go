@@ -89,10 +89,11 @@ func (m *machine) event() error {
 	if e.Kind == Ended {
 		m.st.Open--
 	}
-	if m.in.Canceled || e.Kind == Cancelled {
+	m.st.Cut = m.st.Cut || e.Kind == Cut
+	if canceled := m.in.Canceled || e.Kind == Cancelled; canceled || m.st.Cut {
 		m.out.CancelOpen = true
 		if m.st.Open == 0 {
-			m.end(End{Canceled: true})
+			m.end(End{Canceled: canceled, Cut: !canceled})
 		}
 		return nil
 	}
@@ -108,7 +109,7 @@ func (m *machine) event() error {
 		return m.timer()
 	case Resumed, Refused:
 		return m.resume(e)
-	case Cancelled: // see above
+	case Cancelled, Cut: // see above
 	}
 	return fmt.Errorf("flow: unknown event %q", e.Kind)
 }

@@ -19,6 +19,7 @@ type State struct {
 	Wait    *Wait         `json:"wait,omitempty"`  // for approvals
 	Resumes []Resume      `json:"resumes,omitempty"`
 	Pushed  int           `json:"pushed,omitempty"` // jobs that this scope has pushed
+	Cut     bool          `json:"cut,omitempty"`    // it fails, and waits for what is open
 	Ended   bool          `json:"ended,omitempty"`
 }
 
@@ -100,6 +101,7 @@ const (
 	Resumed   EventKind = "resumed"   // somebody approved
 	Refused   EventKind = "refused"   // somebody disapproved
 	Cancelled EventKind = "cancelled" // the run is to end: push nothing more
+	Cut       EventKind = "cut"       // the same, and it fails
 )
 
 // Event is something that happened to a run.
@@ -221,6 +223,7 @@ type Stored struct {
 type End struct {
 	Success  bool
 	Canceled bool
+	Cut      bool // by an event Cut: whoever sent it has the result
 	Stopped  bool // by a stop_after_if
 	Skipped  bool // by one that says so
 	Result   Result

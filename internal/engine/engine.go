@@ -60,6 +60,7 @@ type Engine struct {
 	flows        flowCache
 	flowKick     chan struct{} // a flow is due
 	scheduleKick chan struct{} // schedules changed
+	knotKick     chan struct{} // a line has no room
 	people       identities
 	hashes       chan struct{} // passwords that are being hashed
 	reapMu       sync.Mutex
@@ -109,7 +110,7 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		store: audited{s}, hashes: make(chan struct{}, hashesAtOnce), o: o, log: o.Logger, dispatch: newDispatcher(), hub: newHub(), progress: newProgressBook(), stopped: make(chan struct{}),
-		due: map[int64]time.Time{}, flowKick: make(chan struct{}, 1), scheduleKick: make(chan struct{}, 1),
+		due: map[int64]time.Time{}, flowKick: make(chan struct{}, 1), scheduleKick: make(chan struct{}, 1), knotKick: make(chan struct{}, 1),
 	}
 	now, err := e.Now(ctx)
 	if err != nil {
@@ -131,6 +132,7 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 			}
 		}
 		if sig.All {
+			e.mayKnot()
 			e.dispatch.signalAll()
 			e.quiet.Clear()
 		}
@@ -159,6 +161,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { e.runDispatcher(ctx) })
 	wg.Go(func() { e.runFlows(ctx) })
+	wg.Go(func() { e.runKnots(ctx) })
 	wg.Go(func() { e.runHub(ctx) })
 	wg.Go(func() { e.runProgress(ctx) })
 	wg.Go(func() { e.runSchedules(ctx) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"sluice"
 	"sluice/flow"
@@ -16,6 +17,7 @@ import (
 const (
 	earlyResult = "$early"   // what who waits for it gets before its end
 	skippedMark = "$skipped" // that it was stopped early, and is labelled so
+	cutResult   = "$cut"     // the error with which a flow ends that was cut
 )
 
 // advance asks what follows from an event of a flow, and does it. It reports
@@ -39,7 +41,7 @@ func (u *unit) advance(r *flowRun, j *sluice.Job, event flow.Event, k *evaluated
 	if err := u.keepResult(a.v, event); err != nil {
 		return false, err
 	}
-	r.row.WakeAt = out.WakeAt
+	r.row.WakeAt = wakeOf(j, &out)
 	for _, s := range out.Store {
 		if err := u.tx.SaveFlowResult(j.Seq, s.Name, s.Value); err != nil {
 			return false, err
@@ -70,11 +72,45 @@ func (u *unit) advance(r *flowRun, j *sluice.Job, event flow.Event, k *evaluated
 	if out.End == nil {
 		return true, nil
 	}
-	result, err := a.value(out.End.Result)
+	var result json.RawMessage
+	if out.End.Cut {
+		result, err = u.tx.FlowResult(j.Seq, cutResult)
+	} else {
+		result, err = a.value(out.End.Result)
+	}
 	if err != nil {
 		return false, err
 	}
 	return true, u.endFlow(r, j, out.End, result)
+}
+
+// wakeOf returns when a flow that runs is to be looked at by itself: when it
+// asks for that, or when its time is up.
+func wakeOf(j *sluice.Job, out *flow.Output) time.Time {
+	up := timeIsUp(j)
+	if up.IsZero() || out.State.Cut || j.CanceledBy != "" || !out.WakeAt.IsZero() && out.WakeAt.Before(up) {
+		return out.WakeAt
+	}
+	return up
+}
+
+// timeIsUp returns when a flow that runs has run as long as it may; zero: never.
+func timeIsUp(j *sluice.Job) time.Time {
+	if j.Timeout == 0 || j.State != sluice.StateRunning || j.Phase == sluice.PhasePreprocess {
+		return zeroTime
+	}
+	return j.StartedAt.Add(j.Timeout)
+}
+
+// cutFlow has a flow that runs fail with an error, once all that is open in it
+// is cancelled and gone.
+func (u *unit) cutFlow(r *flowRun, j *sluice.Job, result json.RawMessage) error {
+	if err := u.tx.SaveFlowResult(j.Seq, cutResult, result); err != nil {
+		return err
+	}
+	r.events = append(r.events, flow.Event{Kind: flow.Cut})
+	u.stir(r)
+	return nil
 }
 
 // brokenFlow says that a flow cannot go on.

@@ -129,9 +129,8 @@ func (e *Engine) moveFlow(ctx context.Context, seq int64) error {
 				return nil
 			}
 			r.known = k
-			if !r.row.WakeAt.IsZero() && !r.row.WakeAt.After(u.now) {
-				r.events = append(r.events, flow.Event{Kind: flow.Timer})
-				r.row.WakeAt = time.Time{}
+			if err := u.ring(r); err != nil {
+				return err
 			}
 			r.sweep = !seen.waits && r.row.Due
 			u.stir(r)
@@ -142,6 +141,24 @@ func (e *Engine) moveFlow(ctx context.Context, seq int64) error {
 		}
 	}
 	return nil // it stays due
+}
+
+// ring tells a flow that the time has come for which it waits, or that it may
+// run no longer.
+func (u *unit) ring(r *flowRun) error {
+	if r.row.WakeAt.IsZero() || r.row.WakeAt.After(u.now) {
+		return nil
+	}
+	r.row.WakeAt = zeroTime
+	j, err := u.tx.JobBySeq(r.row.JobSeq)
+	if err != nil {
+		return err
+	}
+	if up := timeIsUp(j); !up.IsZero() && !up.After(u.now) {
+		return u.cutFlow(r, j, errorResult("ExecutionTimeout", fmt.Sprintf("The flow ran for %s, which is as long as it may.", j.Timeout), nil))
+	}
+	r.events = append(r.events, flow.Event{Kind: flow.Timer})
+	return nil
 }
 
 // seenRun is a flow's run as it was evaluated.

@@ -109,6 +109,9 @@ func (e *Engine) buildFlow(tx store.Tx, j *sluice.Job, n *NewJob) (s limit.Setti
 	if own.Priority != nil {
 		j.Priority = *own.Priority
 	}
+	if j.Timeout == 0 {
+		j.Timeout = seconds(own.Timeout)
+	}
 	if own.DeleteAfterSecs != nil {
 		j.DeleteAfter = time.Duration(*own.DeleteAfterSecs) * time.Second
 	}

@@ -409,6 +409,9 @@ func (u *unit) judge(g *group) error {
 				return err
 			}
 			l.Ready, l.WakeAt = r.Now, r.From
+			if !r.Now && r.From.IsZero() {
+				u.e.mayKnot()
+			}
 		}
 		if !l.NextDue.IsZero() && (l.WakeAt.IsZero() || l.NextDue.Before(l.WakeAt)) {
 			l.WakeAt = l.NextDue

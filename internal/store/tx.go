@@ -73,8 +73,10 @@ type Reader interface {
 	// above afterOrder, struck out ones included; with groupID 0 executions of
 	// all jobs in the order of their ids, above afterOrder as an id.
 	History(groupID, afterOrder int64, most int) ([]*sluice.Execution, error)
-	// HeldBy returns the executions that a worker holds.
+	// HeldBy returns the executions that a worker holds. HeldByFlows returns those
+	// with a group that no worker holds, in the order of their ids.
 	HeldBy(worker string) ([]*sluice.Execution, error)
+	HeldByFlows(most int) ([]*sluice.Execution, error)
 	// LinesOf returns the lines of a group. LineFor returns the line of a group
 	// and tag, or with groupID 0 that of a workspace, path and tag.
 	LinesOf(groupID int64) ([]*Line, error)

@@ -139,6 +139,11 @@ func (r *reader) HeldBy(worker string) ([]*sluice.Execution, error) {
 	return r.executions(`worker = $1::text AND ended = 0 ORDER BY id`, worker)
 }
 
+// HeldByFlows implements [store.Reader].
+func (r *reader) HeldByFlows(most int) ([]*sluice.Execution, error) {
+	return r.executions(`worker = '' AND ended = 0 AND group_id > 0 ORDER BY id LIMIT $1::bigint`, int64(most))
+}
+
 // knownExec returns the entry of an execution if what it says is still true.
 func (t *tx) knownExec(id int64) *execEntry {
 	if e := t.execs[id]; e != nil && (e.made || e.dirty || e.saved || e.epoch == t.epoch) {
@@ -189,6 +194,11 @@ func (t *tx) Attempts(jobSeq int64) ([]*sluice.Execution, error) {
 // HeldBy implements [store.Reader].
 func (t *tx) HeldBy(worker string) ([]*sluice.Execution, error) {
 	return t.keepExecs(t.reader.HeldBy(worker))
+}
+
+// HeldByFlows implements [store.Reader].
+func (t *tx) HeldByFlows(most int) ([]*sluice.Execution, error) {
+	return t.keepExecs(t.reader.HeldByFlows(most))
 }
 
 const (

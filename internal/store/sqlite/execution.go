@@ -43,6 +43,7 @@ var (
 	qExecution = sqlText(`SELECT ` + executionCols + ` FROM execution WHERE id = ?`)
 	qAttempts  = sqlText(`SELECT ` + executionCols + ` FROM execution WHERE job_seq = ? ORDER BY attempt, id`)
 	qHeldBy    = sqlText(`SELECT ` + executionCols + ` FROM execution WHERE worker = ? AND ended = 0 ORDER BY id`)
+	qHeldFlows = sqlText(`SELECT ` + executionCols + ` FROM execution WHERE worker = '' AND ended = 0 AND group_id > 0 ORDER BY id LIMIT ?`)
 	qHeldIn    = sqlText(`SELECT ` + executionCols + ` FROM execution WHERE group_id = ? AND group_id > 0 AND ended = 0 ORDER BY order_no LIMIT ?`)
 	qRecentIn  = sqlText(`SELECT ` + executionCols + ` FROM execution WHERE group_id = ? AND end_no > 0 ORDER BY end_no DESC LIMIT ?`)
 	qRecent    = sqlText(`SELECT ` + executionCols + ` FROM execution WHERE done_us > 0 AND done_us > ? AND released_us > 0 AND ended <> 3
@@ -114,6 +115,11 @@ func (r *reader) History(groupID, afterOrder int64, most int) ([]*sluice.Executi
 // HeldBy implements [store.Reader].
 func (r *reader) HeldBy(worker string) ([]*sluice.Execution, error) {
 	return r.executions(r.c.use(qHeldBy).str(worker))
+}
+
+// HeldByFlows implements [store.Reader].
+func (r *reader) HeldByFlows(most int) ([]*sluice.Execution, error) {
+	return r.executions(r.c.use(qHeldFlows).int(int64(most)))
 }
 
 // Execution implements [store.Reader].

@@ -79,6 +79,7 @@ func executionLists(w *world) {
 		w.equal("held in h", executionIDs(must(r.HeldExecutions(h.ID, 10))), list(c))
 		w.equal("held by w1", executionIDs(must(r.HeldBy("w1"))), list(c, f))
 		w.equal("held by nobody", len(must(r.HeldBy("w3"))), 0)
+		w.equal("held by flows", len(must(r.HeldByFlows(10))), 0)
 		w.equal("recent in g", must(r.Recent(g.ID, time.Time{}, 10)), []*sluice.Execution{a, b})
 		w.equal("recent in g since", executionIDs(must(r.Recent(g.ID, mid, 10))), list(a))
 		w.equal("after is after", executionIDs(must(r.Recent(g.ID, b.ReleasedAt, 10))), list(a))
@@ -96,6 +97,14 @@ func executionLists(w *world) {
 		w.equal("attempts", executionIDs(must(r.Attempts(f.JobSeq))), list(f, &two))
 		w.equal("held, first first", executionIDs(must(r.HeldExecutions(g.ID, 10))), list(f, &two))
 		w.equal("held, at most", executionIDs(must(r.HeldExecutions(g.ID, 1))), list(f))
+	})
+	inH, inG := w.run(h, ""), w.run(g, "")
+	over := w.run(g, "")
+	w.run(nil, "")
+	w.end(over, sluice.EndReported)
+	w.both(func(r store.Reader) {
+		w.equal("held by flows", must(r.HeldByFlows(10)), []*sluice.Execution{inH, inG})
+		w.equal("held by flows, at most", executionIDs(must(r.HeldByFlows(1))), list(inH))
 	})
 }
 
