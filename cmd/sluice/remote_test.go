@@ -343,6 +343,16 @@ func TestRemoteWorkerHandsOver(t *testing.T) {
 			t.Errorf("%+v %v", j, err)
 		}
 	}
+	// What jobs call is the server that the worker speaks to now.
+	where := filepath.Join(p.dir, "scripts", "f", "e2e", "where.sh")
+	if err := os.WriteFile(where, []byte("echo \"$BASE_INTERNAL_URL\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.mustSay(p.sluice(0, "push", "scripts"), "f/e2e/where")
+	j, err := c.Await(ctx, strings.TrimSpace(p.sluice(0, "run", "f/e2e/where")))
+	if err != nil || string(j.Result) != `"http://`+way.l.Addr().String()+`"` {
+		t.Errorf("a job calls %s, %v; the server that answers is at %s", j.Result, err, way.l.Addr())
+	}
 }
 
 func waitFor(t *testing.T, f func() bool) {

@@ -101,10 +101,7 @@ func (w *workerCmd) connect() (*client.Work, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext
-	t.ResponseHeaderTimeout = time.Minute // longer than any call waits
-	t.MaxIdleConnsPerHost = 32
+	t := workTransport(silence)
 	if w.CA != "" {
 		pem, err := os.ReadFile(w.CA)
 		if err != nil {
@@ -120,6 +117,22 @@ func (w *workerCmd) connect() (*client.Work, error) {
 		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	return client.NewWork(w.Server, client.Config{Token: token, Agent: "sluice-worker/" + version, HTTP: &http.Client{Transport: t}})
+}
+
+// silence is how long a connection to a server may say nothing before it is
+// asked whether it still lives, and then how long before it is given up.
+const silence = 5 * time.Second
+
+// workTransport makes what carries a worker's calls. Over TLS they share one
+// connection: one that died without a word must not hold up all of them until
+// each has run out of time.
+func workTransport(silence time.Duration) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+	t.ResponseHeaderTimeout = time.Minute // longer than any call waits
+	t.MaxIdleConnsPerHost = 32
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence}
+	return t
 }
 
 func (r *remoteWorker) open(ctx context.Context) error {

@@ -150,8 +150,16 @@ func (a *API) held(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { stop(); cancel() }
 }
 
-// longestTake bounds how long a request for work is held: proxies cut others.
-const longestTake = 30 * time.Second
+// Bounds of a request for work: how long it is held, since proxies cut others,
+// and how many jobs one answer has, each with its arguments and its code.
+const (
+	longestTake = 30 * time.Second
+	mostTaken   = 64
+)
+
+func bounded(r *sluice.TakeRequest) {
+	r.Wait, r.Places = min(r.Wait, longestTake), min(r.Places, mostTaken)
+}
 
 func (a *API) workTake(ctx context.Context, in *workIn[sluice.TakeRequest]) ([]sluice.Assignment, error) {
 	if err := in.check(); err != nil {
@@ -159,7 +167,7 @@ func (a *API) workTake(ctx context.Context, in *workIn[sluice.TakeRequest]) ([]s
 	}
 	ctx, done := a.held(ctx)
 	defer done()
-	in.Body.Wait = min(in.Body.Wait, longestTake)
+	bounded(&in.Body)
 	return answered(a.e.Take(ctx, in.Body))
 }
 
@@ -170,6 +178,7 @@ func (a *API) workSettle(ctx context.Context, in *workIn[settleIn]) (settledJSON
 	if in.Body.Take == nil {
 		return settledJSON{Errors: itemErrors(a.e.Report(ctx, in.Body.Reports)), Assignments: []sluice.Assignment{}}, nil
 	}
+	bounded(in.Body.Take)
 	as, errs := a.e.Settle(ctx, in.Body.Reports, *in.Body.Take)
 	as, _ = answered(as, nil)
 	return settledJSON{Errors: itemErrors(errs), Assignments: as}, nil
