@@ -13,6 +13,7 @@ import (
 // changes nothing until they are saved.
 type Reader interface {
 	PeopleReader
+	VariableReader
 
 	// Now reads the store's clock, to the microsecond, in UTC. Outside Update
 	// it is for showing only: nothing may be decided by it.
@@ -117,6 +118,7 @@ type Reader interface {
 type Tx interface {
 	Reader
 	PeopleTx
+	VariableTx
 
 	// Signal adds to what is told when this update is committed. Changes to
 	// jobs add their Rev by themselves.

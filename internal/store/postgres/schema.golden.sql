@@ -116,6 +116,8 @@ CREATE UNIQUE INDEX member_pkey ON public.member USING btree (workspace, email);
 
 CREATE UNIQUE INDEX meta_pkey ON public.meta USING btree (one);
 
+CREATE UNIQUE INDEX resource_pkey ON public.resource USING btree (workspace, path);
+
 CREATE UNIQUE INDEX result_pkey ON public.result USING btree (seq);
 
 CREATE UNIQUE INDEX schedule_pkey ON public.schedule USING btree (workspace, path);
@@ -136,7 +138,11 @@ CREATE UNIQUE INDEX tick_pkey ON public.tick USING btree (workspace, path, due_u
 
 CREATE UNIQUE INDEX token_pkey ON public.token USING btree (hash);
 
+CREATE UNIQUE INDEX variable_pkey ON public.variable USING btree (workspace, path);
+
 CREATE UNIQUE INDEX worker_pkey ON public.worker USING btree (name);
+
+CREATE UNIQUE INDEX workspace_key_pkey ON public.workspace_key USING btree (workspace);
 
 CREATE UNIQUE INDEX workspace_pkey ON public.workspace USING btree (id);
 
@@ -381,6 +387,16 @@ TABLE meta
   one smallint NOT NULL
   rev_epoch bigint NOT NULL;
 
+TABLE resource 
+  workspace text COLLATE C NOT NULL
+  path text COLLATE C NOT NULL
+  type text COLLATE C NOT NULL
+  created_by text COLLATE C NOT NULL
+  edited_by text COLLATE C NOT NULL
+  edited_us bigint NOT NULL
+  description bytea NOT NULL
+  value bytea NOT NULL;
+
 TABLE result 
   seq bigint NOT NULL
   result bytea NOT NULL;
@@ -464,6 +480,16 @@ TABLE token
   expires_us bigint NOT NULL
   used_us bigint NOT NULL;
 
+TABLE variable 
+  workspace text COLLATE C NOT NULL
+  path text COLLATE C NOT NULL
+  key_id bigint NOT NULL
+  created_by text COLLATE C NOT NULL
+  edited_by text COLLATE C NOT NULL
+  edited_us bigint NOT NULL
+  description bytea NOT NULL
+  value bytea NOT NULL;
+
 TABLE worker {fillfactor=50}
   name text COLLATE C NOT NULL
   instance text COLLATE C NOT NULL
@@ -478,4 +504,11 @@ TABLE workspace
   owner bytea NOT NULL
   created_us bigint NOT NULL
   archived boolean NOT NULL DEFAULT false;
+
+TABLE workspace_key 
+  workspace text COLLATE C NOT NULL
+  id bigint NOT NULL
+  created_us bigint NOT NULL
+  master text COLLATE C NOT NULL
+  wrapped bytea NOT NULL;
 

@@ -319,6 +319,18 @@ CREATE TABLE payload (
   args    BLOB
 );
 
+CREATE TABLE resource (
+  workspace   TEXT    NOT NULL,
+  path        TEXT    NOT NULL,
+  type        TEXT    NOT NULL,
+  created_by  TEXT    NOT NULL,
+  edited_by   TEXT    NOT NULL,
+  edited_us   INTEGER NOT NULL,
+  description TEXT    NOT NULL,
+  value       BLOB    NOT NULL,
+  PRIMARY KEY (workspace, path)
+) WITHOUT ROWID;
+
 CREATE TABLE result (
   seq    INTEGER PRIMARY KEY,
   result BLOB NOT NULL
@@ -429,6 +441,18 @@ CREATE INDEX token_email ON token (email, created_us);
 
 CREATE INDEX token_expiry ON token (expires_us) WHERE expires_us > 0;
 
+CREATE TABLE variable (
+  workspace   TEXT    NOT NULL,
+  path        TEXT    NOT NULL,
+  key_id      INTEGER NOT NULL,
+  created_by  TEXT    NOT NULL,
+  edited_by   TEXT    NOT NULL,
+  edited_us   INTEGER NOT NULL,
+  description TEXT    NOT NULL,
+  value       BLOB    NOT NULL,
+  PRIMARY KEY (workspace, path)
+) WITHOUT ROWID;
+
 CREATE TABLE worker (
   name       TEXT PRIMARY KEY,
   instance   TEXT    NOT NULL,
@@ -450,4 +474,12 @@ CREATE TABLE workspace (
   owner      TEXT    NOT NULL,
   created_us INTEGER NOT NULL
 , archived INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+
+CREATE TABLE workspace_key (
+  workspace  TEXT    NOT NULL PRIMARY KEY,
+  id         INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  master     TEXT    NOT NULL,
+  wrapped    BLOB    NOT NULL
+) WITHOUT ROWID;
 
