@@ -19,6 +19,7 @@ setup: ## Install what is missing and build the pinned tools; safe to repeat.
 	scripts/setup.sh
 	$(GO) mod download
 	cd bench && $(GO) mod download
+	cd deploy/check && $(GO) mod download
 	$(TOOL) golangci-lint version
 	$(TOOL) gofumpt -version
 
@@ -33,6 +34,7 @@ run-cluster: build ## Start PostgreSQL, two servers and three workers on this ma
 
 test: ## Run all tests under the race detector.
 	cd bench && $(GO) vet ./...
+	cd deploy/check && $(GO) vet ./... && $(GO) test ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 	$(GO) test -timeout 20m ./internal/engine -run 'Test[ABCE][0-9]' -args -store=postgres
 
@@ -42,6 +44,7 @@ check: ## Look for all that the tests do not see: format, lint, vet, modules, ge
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	cd bench && $(GO) mod tidy -diff
+	cd deploy/check && $(GO) mod tidy -diff
 	scripts/check-modules.sh
 	scripts/check-generated.sh
 	for script in .ci/run scripts/*.sh examples/f/*/*.sh; do bash -n "$$script"; done

@@ -22,6 +22,7 @@ need libc6-dev test -e /usr/include/stdlib.h
 need python3 /usr/bin/python3 --version
 need python3-pip /usr/bin/python3 -m pip --version
 need python3-venv /usr/bin/python3 -c 'import ensurepip'
+need systemd systemd-analyze --version
 need postgresql compgen -G '/usr/lib/postgresql/*/bin/postgres'
 has_bun || need npm npm --version
 

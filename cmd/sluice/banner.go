@@ -8,10 +8,14 @@ import (
 
 const mainWorkspace = "main"
 
-// banner greets whoever started the server on a terminal.
+// banner greets whoever started the server. On a terminal it shows secrets; what
+// is written elsewhere others may read, so there it says where they are kept.
 func (v *server) banner(a *app) {
 	s := v.cmd
-	url := v.url()
+	url, token := v.url(), v.token
+	if !a.tty {
+		token = "kept in " + filepath.Join(s.Data, tokenFile)
+	}
 	places := "none; jobs wait for a worker"
 	if s.Workers > 0 {
 		places = fmt.Sprintf("%d, for jobs tagged %s", s.Workers, strings.Join(s.Tags, ", "))
@@ -19,11 +23,14 @@ func (v *server) banner(a *app) {
 	fmt.Fprintf(a.out, "\nSluice %s is running.\n\n", version)
 	writeFacts(a.out, 0, "  ", []fact{
 		{"URL", url},
-		{"token", v.token},
+		{"token", token},
 		{"data", shown(s.Database, filepath.Join(s.Data, databaseFile))},
 		{"places", places},
 	})
-	if v.password != "" {
+	if v.password != "" && !a.tty {
+		fmt.Fprintf(a.out, "\nThe first user is %s; its password is kept in %s\n", adminEmail, filepath.Join(s.Data, passwordFile))
+	}
+	if v.password != "" && a.tty {
 		fmt.Fprintf(a.out, "\nThe first user is %s, password %s\n", adminEmail, v.password)
 		fmt.Fprintf(a.out, "(shown this once; it is kept in %s)\n", filepath.Join(s.Data, passwordFile))
 	}
@@ -41,8 +48,10 @@ func (v *server) firstSteps(a *app, url string) []string {
 		lines = append(lines, "export SLUICE_URL="+url)
 	}
 	switch dir := filepath.Clean(v.cmd.Data); {
-	case !onThisMachine(url):
+	case !onThisMachine(url) && a.tty:
 		lines = append(lines, "export SLUICE_TOKEN="+v.token)
+	case !onThisMachine(url):
+		lines = append(lines, "export SLUICE_TOKEN=…")
 	case dir != defaultData:
 		lines = append(lines, "export SLUICE_DATA="+shellWord(dir))
 	}

@@ -199,6 +199,12 @@ func TestBanner(t *testing.T) {
 					t.Errorf("wider than 80 columns: %q", line)
 				}
 			}
+			out.Reset()
+			a.tty = false // into the journal, which others read
+			v.banner(a)
+			if text := out.String(); strings.Contains(text, v.token) || tt.password != "" && strings.Contains(text, tt.password) {
+				t.Errorf("a secret in a log: %s", text)
+			}
 		})
 	}
 }
