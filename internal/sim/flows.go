@@ -17,7 +17,6 @@ import (
 	"sluice/internal/engine"
 	"sluice/internal/history"
 	"sluice/internal/store"
-	"sluice/internal/store/sqlite"
 )
 
 // FlowWorld plays random flows, under limits, through an engine whose store
@@ -55,10 +54,11 @@ type FlowOutcome struct {
 }
 
 // PlayFlows plays a flow world; with trouble, calls fail and workers die at
-// random, beside the one crash.
-func PlayFlows(seed uint64, c Crash, trouble bool) (*FlowOutcome, error) {
+// random, beside the one crash. The store that open gives must be empty, and is
+// closed.
+func PlayFlows(open func(Clock) (store.Store, error), seed uint64, c Crash, trouble bool) (*FlowOutcome, error) {
 	w := &FlowWorld{seed: seed, clock: newClock(), rand: rand.New(rand.NewPCG(seed, 0))}
-	s, err := sqlite.Open(ctx, ":memory:", sqlite.Options{Clock: w.clock, Synchronous: "off", Logger: quiet, CacheKB: 2 << 10})
+	s, err := open(w.clock)
 	if err != nil {
 		return nil, err
 	}

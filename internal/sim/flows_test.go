@@ -36,7 +36,7 @@ func TestFlowWorlds(t *testing.T) {
 }
 
 func playFlows(t *testing.T, seed uint64) {
-	calm, err := PlayFlows(seed, Crash{}, false)
+	calm, err := PlayFlows(InMemory, seed, Crash{}, false)
 	if err != nil {
 		t.Errorf("seed %d, calm: %v", seed, err)
 		return
@@ -48,11 +48,11 @@ func playFlows(t *testing.T, seed uint64) {
 			t.Errorf("seed %d, %s: the results are\n%q\nwithout it\n%q", seed, what, out.Results, calm.Results)
 		}
 	}
-	out, err := PlayFlows(seed, Crash{}, true)
+	out, err := PlayFlows(InMemory, seed, Crash{}, true)
 	same("in trouble", out, err)
 	for call := 1 + int(seed)%7; call <= calm.Calls && !t.Failed(); call += 1 + calm.Calls/6 {
 		c := Crash{Call: call, After: (call+int(seed))%2 == 0, Die: call%3 > 0}
-		out, err := PlayFlows(seed, c, false)
+		out, err := PlayFlows(InMemory, seed, c, false)
 		same(c.String(), out, err)
 	}
 }
@@ -68,14 +68,14 @@ func TestFlowCrashSweep(t *testing.T) {
 		most = 8
 	}
 	for seed := uint64(2); seed < uint64(2+seeds); seed++ {
-		calm, err := PlayFlows(seed, Crash{}, false)
+		calm, err := PlayFlows(InMemory, seed, Crash{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for call := 1; call <= calm.Calls; call += 1 + calm.Calls/most {
 			for _, after := range []bool{false, true} {
 				c := Crash{Call: call, After: after, Die: true}
-				out, err := PlayFlows(seed, c, false)
+				out, err := PlayFlows(InMemory, seed, c, false)
 				if err != nil || !slices.Equal(out.Results, calm.Results) {
 					t.Fatalf("seed %d, %s: %v\n%+v\nwithout it\n%q", seed, c, err, out, calm.Results)
 				}

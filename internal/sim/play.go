@@ -17,27 +17,42 @@ import (
 // many a world. Worlds on one host differ in the names of all they make. A
 // host is for one goroutine.
 type Host struct {
-	dir    string // "": in memory
+	open   func(Clock) (store.Store, error)
+	reopen bool // the store is opened again whenever a server dies
 	clock  *clock
 	store  store.Store
 	worlds int
 }
 
+// Clock is what a store of a host tells the time by.
+type Clock interface {
+	Wall() time.Time
+	Boot() time.Duration
+}
+
 // NewHost opens a store: in memory, or with a folder in a file there, which
 // worlds close and open again whenever a server dies.
 func NewHost(dir string) (*Host, error) {
-	h := &Host{dir: dir, clock: newClock()}
-	var err error
-	h.store, err = h.open()
-	return h, err
+	if dir == "" {
+		return NewHostOn(false, InMemory)
+	}
+	return NewHostOn(true, func(c Clock) (store.Store, error) { return onSQLite(c, filepath.Join(dir, "sim.db")) })
 }
 
-func (h *Host) open() (store.Store, error) {
-	path := ":memory:"
-	if h.dir != "" {
-		path = filepath.Join(h.dir, "sim.db")
-	}
-	return sqlite.Open(ctx, path, sqlite.Options{Clock: h.clock, Synchronous: "off", Logger: quiet, CacheKB: 2 << 10})
+// InMemory opens an empty store in memory.
+func InMemory(c Clock) (store.Store, error) { return onSQLite(c, ":memory:") }
+
+func onSQLite(c Clock, path string) (store.Store, error) {
+	return sqlite.Open(ctx, path, sqlite.Options{Clock: c, Synchronous: "off", Logger: quiet, CacheKB: 2 << 10})
+}
+
+// NewHostOn opens a store with a function, and with reopen again whenever a
+// server dies.
+func NewHostOn(reopen bool, open func(Clock) (store.Store, error)) (*Host, error) {
+	h := &Host{open: open, reopen: reopen, clock: newClock()}
+	var err error
+	h.store, err = open(h.clock)
+	return h, err
 }
 
 // Store returns the store with all that its worlds have left.
@@ -127,8 +142,8 @@ func (h *Host) world(o Options) *World {
 	for no := range servers {
 		w.servers = append(w.servers, &server{w: w, no: no, lookAt: -1})
 	}
-	if h.dir != "" {
-		w.reopen = h.open
+	if h.reopen {
+		w.reopen = func() (store.Store, error) { return h.open(h.clock) }
 	}
 	if o.Tell {
 		w.story = &strings.Builder{}

@@ -188,7 +188,7 @@ type Tx interface {
 	Unpostpone(lineID int64, j *sluice.Job) (bool, error)
 	Postponed(lineID int64, due time.Time, most int) ([]*sluice.Job, error)
 	FirstPostponed(lineID int64) (time.Time, error)
-	// Expired returns waiting jobs whose ExpiresAt is at or before now;
+	// Expired returns waiting jobs whose ExpiresAt is at or before now, by ExpiresAt, then arrival;
 	// NextExpiry the earliest ExpiresAt of a waiting job; zero: none.
 	Expired(now time.Time, most int) ([]*sluice.Job, error)
 	NextExpiry() (time.Time, error)
@@ -221,7 +221,8 @@ type Tx interface {
 
 	// SaveWorker stores what a worker said of itself; StartedAt stays what it was
 	// when the worker was first saved. SilentWorkers returns
-	// workers that hold executions and whose last word is at or before an
+	// workers, those known to be gone first, then by their last word, then by name,
+	// that hold executions and whose last word is at or before an
 	// instant, or that are known to be gone.
 	SaveWorker(*WorkerRow) error
 	SilentWorkers(before time.Time, most int) ([]*WorkerRow, error)

@@ -404,7 +404,7 @@ func (t *tx) Expired(now time.Time, most int) ([]*sluice.Job, error) {
 		return nil, nil
 	}
 	t.agenda.known = false
-	return t.jobsKept(`SELECT `+jobCols+fromJobs+`WHERE expiry_us > 0 AND expiry_us <= $1::bigint ORDER BY expiry_us LIMIT $2::bigint`,
+	return t.jobsKept(`SELECT `+jobCols+fromJobs+`WHERE expiry_us > 0 AND expiry_us <= $1::bigint ORDER BY expiry_us, job_state.seq LIMIT $2::bigint`,
 		micros(now), int64(most))
 }
 

@@ -420,7 +420,7 @@ func (t *tx) SaveResult(seq int64, result json.RawMessage) error {
 }
 
 var (
-	qExpired = sqlText(`SELECT ` + jobCols + ` FROM job WHERE expiry_us > 0 AND expiry_us <= ? ORDER BY expiry_us LIMIT ?`)
+	qExpired = sqlText(`SELECT ` + jobCols + ` FROM job WHERE expiry_us > 0 AND expiry_us <= ? ORDER BY expiry_us, seq LIMIT ?`)
 	qExpiry  = sqlText(`SELECT expiry_us FROM job WHERE expiry_us > 0 ORDER BY expiry_us LIMIT 1`)
 	qWaiting = sqlText(`SELECT ` + jobCols + ` FROM job WHERE open = 1 AND workspace = ? AND seq > ? AND path = ? AND state < 2
 ORDER BY seq LIMIT ?`)
