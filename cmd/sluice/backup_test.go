@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,13 +23,12 @@ type disaster struct {
 	open    []string // the one that runs, and those that wait
 }
 
-// oneAtATime are the settings of the servers; loss of a worker is noticed soon.
-var oneAtATime = []string{"--workers", "2", "--tags", "bash", "--stop-after", "2s", "--lost-after", "4s", "--kill-grace", "200ms", "--lost-margin", "1s"}
-
-func (p *place) serve(args ...string) *instance {
-	p.t.Helper()
-	return p.start(append(append([]string{}, oneAtATime...), args...)...)
-}
+// withPlaces are settings of both servers. The second notices soon that the
+// worker of the first is lost, though not so soon that a slow machine loses its own.
+var (
+	withPlaces = []string{"--workers", "2", "--tags", "bash"}
+	soonLost   = []string{"--stop-after", "6s", "--lost-after", "8s", "--kill-grace", "200ms", "--lost-margin", "1s"}
+)
 
 // prepare fills a new server.
 func prepare(p *place) *disaster {
@@ -55,9 +55,11 @@ func (d *disaster) await(c *client.Client, id string) {
 	}
 }
 
-// restored sees the jobs on the new server end, one at a time.
-func (d *disaster) restored(server *instance, database ...string) {
+// restored starts a server on the restored database and sees the jobs end, one
+// at a time.
+func (d *disaster) restored(database ...string) {
 	d.t.Helper()
+	server := d.start(slices.Concat(withPlaces, soonLost, database)...)
 	c := d.client() // by the token that the first server made
 	if j := d.job(d.ended); j.Success == nil || !*j.Success || string(j.Result) != `"told to go"` {
 		d.t.Errorf("the job that had ended is %+v", j)
@@ -92,7 +94,7 @@ func (d *disaster) restored(server *instance, database ...string) {
 // server worked.
 func TestRestore(t *testing.T) {
 	p := newPlace(t)
-	server := p.serve()
+	server := p.start(withPlaces...)
 	d := prepare(p)
 	p.mustSay(p.sluice(2, "backup", "--database", "postgres://localhost/x", "x"), "pg_dump")
 	p.mustSay(p.sluice(3, "backup", "--data", "elsewhere", "x"), "cannot be opened")
@@ -109,7 +111,7 @@ func TestRestore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d.restored(p.serve("--data", "data2"), "--data", "data2")
+	d.restored("--data", "data2")
 }
 
 // TestRestorePostgres restores a database of PostgreSQL from a dump, as the
@@ -117,7 +119,7 @@ func TestRestore(t *testing.T) {
 func TestRestorePostgres(t *testing.T) {
 	p := newPlace(t)
 	old, anew := pgtest.Database(t), pgtest.Database(t)
-	server := p.serve("--database", old)
+	server := p.start(append(slices.Clone(withPlaces), "--database", old)...)
 	d := prepare(p)
 	run := func(name string, args ...string) {
 		t.Helper()
@@ -135,5 +137,5 @@ func TestRestorePostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	run("pg_restore", "--no-owner", "--exit-on-error", "-d", anew, "sluice.dump")
-	d.restored(p.serve("--database", anew), "--database", anew)
+	d.restored("--database", anew)
 }
