@@ -21,6 +21,7 @@ import (
 	"sluice/internal/expr"
 	"sluice/internal/httpapi"
 	"sluice/internal/store"
+	"sluice/internal/vault"
 	"sluice/internal/worker"
 	"sluice/internal/worker/deps"
 )
@@ -54,6 +55,7 @@ type serverCmd struct {
 	// LostMargin is what must lie between a worker's own stop and its loss; only tests shorten it.
 	LostMargin time.Duration `default:"5s" hidden:""`
 	dependencyFlags
+	keyFlags
 	logFlags
 }
 
@@ -67,6 +69,7 @@ type server struct {
 	name     string // of this server process
 	store    store.Store
 	engine   *engine.Engine
+	keys     *vault.Ring
 	js       *expr.Pool
 	lock     *instanceLock
 	worker   *worker.Worker // nil without places
@@ -83,7 +86,7 @@ func (s *serverCmd) Run(ctx context.Context, a *app) error {
 	}
 	v := &server{cmd: s, log: s.logger(a)}
 	defer v.close()
-	if err := v.open(ctx); err != nil {
+	if err := v.open(ctx, a); err != nil {
 		return err
 	}
 	return v.run(ctx, a)
@@ -107,7 +110,7 @@ func (s *serverCmd) check() error {
 }
 
 // open makes the parts. What it has made when it fails, close ends.
-func (v *server) open(ctx context.Context) error {
+func (v *server) open(ctx context.Context, a *app) error {
 	s := v.cmd
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return &sluice.Error{Code: sluice.CodeInvalid, Field: "--data", Message: "the folder cannot be made: " + plainCause(err), Err: err}
@@ -122,12 +125,15 @@ func (v *server) open(ctx context.Context) error {
 	if err := v.secure(); err != nil {
 		return err
 	}
+	if v.keys, err = s.ring(a, keyBeside(s.Database, filepath.Join(s.Data, databaseFile))); err != nil {
+		return err
+	}
 	if v.store, err = openDatabase(ctx, s.Database, filepath.Join(s.Data, databaseFile), s.Durability, v.log); err != nil {
 		return err
 	}
 	v.js = expr.New(expr.Options{Children: max(2, runtime.NumCPU())})
 	v.engine, err = engine.New(ctx, v.store, engine.Options{
-		Evaluator: expressions{v.js},
+		Evaluator: expressions{v.js}, Keys: v.keys,
 		StopAfter: s.StopAfter, LostAfter: s.LostAfter, Retention: s.Retention, Logger: v.log,
 		KillGrace: s.KillGrace, Margin: s.LostMargin, AuditRetention: s.AuditRetention,
 	})
@@ -188,6 +194,9 @@ func (v *server) workerConfig() worker.Config {
 
 // prepare makes the first user, the workspace and, if asked to, the examples in it.
 func (v *server) prepare(ctx context.Context) error {
+	if err := v.firstKey(ctx); err != nil {
+		return err
+	}
 	if err := v.firstAdmin(ctx); err != nil {
 		return fmt.Errorf("make the first user: %w", err)
 	}

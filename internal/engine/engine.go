@@ -11,6 +11,7 @@ import (
 
 	"sluice"
 	"sluice/internal/store"
+	"sluice/internal/vault"
 )
 
 // Defaults of Options.
@@ -42,6 +43,7 @@ type Options struct {
 	MaxFlowDepth   int                  // how deep flows, loops and branches may be nested; 50
 	Evaluator      Evaluator            // of JavaScript in flows; nil: such expressions fail
 	Margin         time.Duration        // least distance of LostAfter from StopAfter + KillGrace; 5 s
+	Keys           *vault.Ring          // master keys of secrets; nil: there are none, and no secret can be written or read
 	Uptime         func() time.Duration // a clock that only ascends, with the seconds' pace; the process's own
 	Logger         *slog.Logger
 }

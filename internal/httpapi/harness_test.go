@@ -76,7 +76,7 @@ func newServerless(t testing.TB, change ...func(*Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.New(ctx, s, engine.Options{})
+	e, err := engine.New(ctx, s, engine.Options{Keys: testKeys(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -240,6 +240,8 @@ func (a *API) describe() {
 	a.addScripts()
 	a.addFlows()
 	a.addSchedules()
+	a.addVariables()
+	a.addResources()
 	a.addRuns()
 	a.addJobs()
 	a.addApprovals()

@@ -156,6 +156,29 @@ var rights = map[string]right{
 	"listSchedulesWithJobs": needs(levelOperator, "schedules:read"),
 	"previewSchedule":       signed().byPerson(),
 
+	// An operator does not see secrets; its jobs do. Below u/NAME/ all is for NAME and administrators alone.
+	"createVariable":   needs(levelDeveloper, "variables:write").atPathOfBody().records("variables.create", kindCreate),
+	"updateVariable":   needs(levelDeveloper, "variables:write").records("variables.update", kindUpdate), // at the path in the body, too
+	"deleteVariable":   needs(levelDeveloper, "variables:write").records("variables.delete", kindDelete),
+	"getVariable":      needs(levelOperator, "variables:read"), // a secret that a person sees is recorded
+	"getVariableValue": needs(levelOperator, "variables:read"), // the same
+	"existsVariable":   needs(levelOperator, "variables:read"),
+	"listVariable":     needs(levelOperator, "variables:read"),
+	"rotateKeys":       {level: levelSuper, person: true, whole: true, audit: "settings.rotate_keys", kind: kindUpdate},
+
+	// A developer writes resources; jobs of operators write those of type state.
+	"createResource":               needs(levelOperator, "resources:write").atPathOfBody().records("resources.create", kindCreate),
+	"updateResource":               needs(levelDeveloper, "resources:write").records("resources.update", kindUpdate), // at the path in the body, too
+	"updateResourceValue":          needs(levelOperator, "resources:write").records("resources.update", kindUpdate),
+	"deleteResource":               needs(levelDeveloper, "resources:write").records("resources.delete", kindDelete),
+	"getResource":                  needs(levelOperator, "resources:read"),
+	"getResourceValue":             needs(levelOperator, "resources:read"),
+	"getResourceValueInterpolated": needs(levelOperator, "resources:read"), // an operator only if no secret is in it
+	"existsResource":               needs(levelOperator, "resources:read"),
+	"listResource":                 needs(levelOperator, "resources:read"),
+	"listResourceType":             needs(levelOperator, "resources:read"),
+	"fileResourceTypeToFileExtMap": needs(levelOperator, "resources:read"),
+
 	// There are no drafts: these change nothing.
 	"createDraft":              needs(levelDeveloper, "scripts:write"),
 	"deleteDraft":              needs(levelDeveloper, "scripts:write"),

@@ -47,6 +47,7 @@ type VariableFilter struct {
 	PathStart string
 	Type      string // of resources; "": of any
 	Secrets   bool   // only secret variables
+	Bare      bool   // resources without their values
 	Offset    int
 	Limit     int // 0: 1,000
 }

@@ -92,8 +92,9 @@ func (r *reader) Resource(workspace, path string) (*store.Resource, error) {
 
 // Resources implements [store.Reader].
 func (r *reader) Resources(f store.VariableFilter) ([]*store.Resource, error) {
-	return r.resources(qResources+fromPath+`($3::text = '' OR type = $3::text)`+pageOfPaths,
-		f.Workspace, f.PathStart, f.Type, orDefault(f.Limit), int64(f.Offset))
+	return r.resources(`SELECT workspace, path, type, CASE WHEN $6::boolean THEN ''::bytea ELSE value END, description, created_by, edited_by, edited_us
+FROM resource WHERE workspace = $1::text AND `+fromPath+`($3::text = '' OR type = $3::text)`+pageOfPaths,
+		f.Workspace, f.PathStart, f.Type, orDefault(f.Limit), int64(f.Offset), f.Bare)
 }
 
 // CountResources implements [store.Reader].
