@@ -16,14 +16,6 @@ import (
 	"sluice/internal/worker"
 )
 
-func init() {
-	rows = append(rows,
-		row{name: "flow of 40 steps", run: flowOfSteps},
-		row{name: "flow loop of 1,000", runs: 3, run: parallelLoop},
-		row{name: "flow fib", runs: 3, run: fibonacci},
-	)
-}
-
 // code is an inline step. Its language is bash wherever it does nothing: an
 // executor of the bench's own stands in for it.
 func code(id, language, text string, inputs settings) settings {

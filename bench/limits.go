@@ -11,23 +11,6 @@ import (
 	"sluice/internal/worker"
 )
 
-var rows = []row{
-	{name: "utilisation one key", run: oneKey},
-	{name: "utilisation 100 keys end", run: func() []value { return manyKeys("end", 5*time.Millisecond, 0.99, 0.98) }},
-	{name: "utilisation 100 keys start", run: func() []value { return manyKeys("start", 200*time.Millisecond, 0.98, 0) }},
-	{name: "utilisation at once", run: atOnce},
-	{name: "latency freed by an end", run: freedByEnd},
-	{name: "latency freed by a window", run: freedByWindow},
-	{name: "latency submit to start", run: submitToStart},
-	{name: "throughput", run: throughput},
-	{name: "cost waiting", runs: 1, run: costWaiting},
-	{name: "cost of N", run: costOfN},
-	{name: "idle statements", runs: 1, run: idle},
-	{name: "many groups", runs: 1, run: manyGroups},
-	{name: "bash", run: bash},
-	{name: "languages", runs: 3, run: starts},
-}
-
 // optimum is the least makespan that the rule allows for j jobs of duration d.
 func optimum(j, n int, window, d time.Duration, mode string) time.Duration {
 	rounds := time.Duration((j+n-1)/n - 1)
@@ -37,9 +20,9 @@ func optimum(j, n int, window, d time.Duration, mode string) time.Duration {
 	return rounds*(window+d) + d
 }
 
-func oneKey() []value {
+func oneKey(open maker) []value {
 	const n, jobs, d = 10, 300, 5 * time.Millisecond
-	w := openWorld("")
+	w := open()
 	defer w.remove()
 	w.script("f/b/x", limited(n, 1, "end", ""))
 	s := newSpans(jobs)
@@ -83,9 +66,9 @@ func mustHold(all []span, n int, window time.Duration, mode string) {
 	}
 }
 
-func manyKeys(mode string, d time.Duration, bound, worst float64) []value {
+func manyKeys(open maker, mode string, d time.Duration, bound, worst float64) []value {
 	const n, keys, each = 5, 100, 100
-	w := openWorld("")
+	w := open()
 	defer w.remove()
 	w.script("f/b/x", limited(n, 1, mode, "k-$args[k]"))
 	s := newSpans(keys * each)
@@ -107,13 +90,13 @@ func manyKeys(mode string, d time.Duration, bound, worst float64) []value {
 	return append(out, value{Name: "  its worst key", Got: lowest, Bound: worst})
 }
 
-func atOnce() []value {
+func atOnce(open maker) []value {
 	var out []value
 	for _, c := range []struct {
 		d     time.Duration
 		bound float64
 	}{{100 * time.Millisecond, 0.97}, {20 * time.Millisecond, 0.90}} {
-		w := openWorld("")
+		w := open()
 		w.script("f/b/x", limited(2, 0, "end", ""))
 		s := newSpans(100)
 		drain := w.work("w", 4, lasting(c.d, s))
@@ -127,9 +110,9 @@ func atOnce() []value {
 	return out
 }
 
-func freedByEnd() []value {
+func freedByEnd(open maker) []value {
 	const jobs = 400
-	w := openWorld("")
+	w := open()
 	defer w.remove()
 	w.script("f/b/x", limited(1, 0, "end", ""))
 	s := newSpans(jobs)
@@ -159,9 +142,9 @@ func gapsOf(all []span) []time.Duration {
 
 // freedByWindow lets 1,000 groups tick once a second, a millisecond apart, and
 // measures how late each next job of each group begins.
-func freedByWindow() []value {
+func freedByWindow(open maker) []value {
 	const each, groups = 15, 1000
-	w := openWorld("")
+	w := open()
 	defer w.remove()
 	w.script("f/b/x", limited(1, 1, "end", "g-$args[k]"))
 	news := make([]engine.NewJob, 0, groups*each)
@@ -201,9 +184,9 @@ func freedByWindow() []value {
 	}
 }
 
-func submitToStart() []value {
+func submitToStart(open maker) []value {
 	const jobs = 200
-	w := openWorld("")
+	w := open()
 	defer w.remove()
 	w.script("f/b/x", nil)
 	begun := make(chan time.Time, 1)

@@ -1,6 +1,7 @@
 // Command bench measures Sluice against the rule's optimum, against floors
-// measured in the same run, and against a bare queue in the same process. It
-// prints a table and writes out/bench.json.
+// measured in the same run, against a bare queue in the same process, and on
+// PostgreSQL against other Go programs' queues on the same server. It prints a
+// table and writes out/bench.json.
 package main
 
 import (
@@ -32,9 +33,10 @@ type value struct {
 
 // row is a benchmark; it gives one or several values a run.
 type row struct {
-	name string
-	runs int // 0: as many as asked for
-	run  func() []value
+	name  string
+	store string // sqlite or postgres
+	runs  int    // 0: as many as asked for
+	run   func() []value
 }
 
 // result is a figure over all runs.
@@ -57,24 +59,32 @@ func main() {
 		return
 	}
 	runs := flag.Int("runs", 5, "runs of each row")
-	only := flag.String("row", "", "run only rows whose name contains this")
+	name := flag.String("row", "", "run only rows whose name contains this")
+	only := flag.String("only", "", "run only rows on this store: sqlite or postgres")
+	flag.Float64Var(&loadMinutes, "minutes", 1, "how long the row \"pg load\" lasts; its aim is for 10")
+	flag.BoolVar(&quick, "quick", false, "a twentieth of the jobs on PostgreSQL, to see that all works; the figures mean little")
 	flag.StringVar(&scratch, "dir", "out/scratch", "folder for databases, on a local disk")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
 	flag.Parse()
+	if *only != "" && *only != onFile && *only != onPostgres {
+		fmt.Fprintf(os.Stderr, "bench: -only must be %s or %s\n", onFile, onPostgres)
+		os.Exit(2)
+	}
 	if *profile != "" {
 		f := check1(os.Create(*profile))
 		check(pprof.StartCPUProfile(f))
 		defer pprof.StopCPUProfile()
 	}
+	defer stopPostgres()
 	check(os.MkdirAll(scratch, 0o700))
 	scratch = check1(filepath.Abs(scratch))
 
-	fmt.Printf("%d cores, %s, SQLite synchronous=FULL in %s file system; no-op jobs unless said; durations nominal\n", runtime.NumCPU(), runtime.Version(), fileSystem(scratch))
-	fmt.Printf("median [low … high] of %d runs; C50, C99: commit latency of the same file in the same run\n\n", *runs)
+	fmt.Printf("%d cores, %s, SQLite synchronous=FULL in %s file system, PostgreSQL with fsync; no-op jobs unless said; durations nominal\n", runtime.NumCPU(), runtime.Version(), fileSystem(scratch))
+	fmt.Printf("median [low … high] of %d runs; C50, C99: commit latency of the same database in the same run\n\n", *runs)
 	fmt.Printf("%-58s %12s  %-22s %12s\n", "figure", "median", "range", "to reach")
 	var all []result
 	for _, r := range rows {
-		if !strings.Contains(r.name, *only) {
+		if !strings.Contains(r.name, *name) || *only != "" && r.store != *only {
 			continue
 		}
 		all = append(all, measure(r, *runs)...)

@@ -25,11 +25,11 @@ const (
 // through the bare store.
 func throughput() []value {
 	bare := bareQueue()
-	one := engineQueue(nil, nil)
-	paths := engineQueue(nil, func(n *engine.NewJob, i int) {
+	one := engineQueue(inFile, nil, nil)
+	paths := engineQueue(inFile, nil, func(n *engine.NewJob, i int) {
 		n.Path, n.Preview = "", &engine.Preview{Content: "true", Language: "noop", Path: fmt.Sprintf("f/b/x%d", i%manyKeysCount)}
 	})
-	keys := engineQueue(limited(1000, 1, "end", "k-$args[k]"), func(n *engine.NewJob, i int) {
+	keys := engineQueue(inFile, limited(1000, 1, "end", "k-$args[k]"), func(n *engine.NewJob, i int) {
 		n.Args = json.RawMessage(fmt.Sprintf(`{"k":%d}`, i%manyKeysCount))
 	})
 	return []value{
@@ -96,8 +96,8 @@ func bareQueue() float64 {
 
 // engineQueue pushes, takes and reports the same number of jobs in the same
 // batches through the engine, after a round that makes what lasts: the groups.
-func engineQueue(s settings, change func(n *engine.NewJob, i int)) float64 {
-	w := openWorld("")
+func engineQueue(open maker, s settings, change func(n *engine.NewJob, i int)) float64 {
+	w := open()
 	defer w.remove()
 	w.script("f/b/x", s)
 	w.queue(manyKeysCount, change)

@@ -18,26 +18,41 @@ import (
 	"sluice/internal/worker/supervisor"
 )
 
-// world is a server's inside on a new file: store, engine and its loops.
+// world is a server's inside on a new database: store, engine and its loops.
 type world struct {
-	dir   string
-	store *sqlite.Store
-	e     *engine.Engine
-	stop  context.CancelFunc
-	loops sync.WaitGroup
-	takes int64
+	dir    string
+	store  store.Store
+	e      *engine.Engine
+	stop   context.CancelFunc
+	loops  sync.WaitGroup
+	takes  int64
+	url    string   // of its database, if that is PostgreSQL's
+	others []*world // further servers on it
+	drop   func()   // the database; nil: it is in dir
 }
 
-// openWorld opens a world in dir; "" makes a new folder under the bench's own.
+// maker opens a world on a new database.
+type maker func() *world
+
+// inFile opens a world on a new file of SQLite.
+func inFile() *world { return openWorld("") }
+
+// openWorld opens a world on SQLite in dir; "" makes a new folder under the bench's own.
 func openWorld(dir string) *world {
 	if dir == "" {
 		dir = check1(os.MkdirTemp(scratch, "world-"))
 	}
+	return newWorld(dir, check1(sqlite.Open(context.Background(), filepath.Join(dir, "bench.db"), sqlite.Options{Logger: quiet})), engine.Options{})
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// newWorld starts a server's inside on a store.
+func newWorld(dir string, s store.Store, o engine.Options) *world {
 	ctx, stop := context.WithCancel(context.Background())
-	quiet := slog.New(slog.DiscardHandler)
-	s := check1(sqlite.Open(ctx, filepath.Join(dir, "bench.db"), sqlite.Options{Logger: quiet}))
 	w := &world{dir: dir, store: s, stop: stop}
-	w.e = check1(engine.New(ctx, s, engine.Options{Logger: quiet}))
+	o.Logger = quiet
+	w.e = check1(engine.New(ctx, s, o))
 	w.loops.Go(func() { check(w.e.Run(ctx)) })
 	_ = w.e.CreateWorkspace(ctx, store.Workspace{ID: "main"}) // it exists after a restart
 	return w
@@ -50,8 +65,14 @@ func (w *world) close() {
 }
 
 func (w *world) remove() {
+	for _, o := range w.others {
+		o.remove()
+	}
 	w.close()
 	check(os.RemoveAll(w.dir))
+	if w.drop != nil {
+		w.drop()
+	}
 }
 
 // settings of a script, by field.
@@ -170,7 +191,7 @@ func (w *world) workWith(c worker.Config) func() { return w.workFrom(w.e, c) }
 
 func (w *world) workFrom(source worker.Source, c worker.Config) func() {
 	c.Dir, c.Source, c.Instance = filepath.Join(w.dir, "jobs-"+c.Name), source, "bench"
-	c.Logger = slog.New(slog.DiscardHandler)
+	c.Logger = quiet
 	wk := check1(worker.New(c))
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -187,11 +208,19 @@ func (w *world) workFrom(source worker.Source, c worker.Config) func() {
 	}
 }
 
-// commits returns the p50 and p99 latency of the newest commits.
+// commits returns the p50 and p99 latency of the newest commits; on PostgreSQL
+// that of bare transactions now.
 func (w *world) commits() (p50, p99 time.Duration) {
-	c := slices.Clone(w.store.Stats().CommitLatency)
-	slices.Sort(c)
-	return quantile(c, 0.5), quantile(c, 0.99)
+	if w.url != "" {
+		return w.bareCommits()
+	}
+	return quantiles(w.store.Stats().CommitLatency)
+}
+
+func quantiles(took []time.Duration) (p50, p99 time.Duration) {
+	sorted := slices.Clone(took)
+	slices.Sort(sorted)
+	return quantile(sorted, 0.5), quantile(sorted, 0.99)
 }
 
 func quantile(sorted []time.Duration, q float64) time.Duration {
