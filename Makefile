@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 SEEDS   ?= 20000
 SECONDS ?= 180
 
-.PHONY: help setup build run run-cluster test check bench mutants soak chaos
+.PHONY: help setup build run run-cluster test check bench mutants soak chaos ui types test-ui screenshots
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,7 +23,19 @@ setup: ## Install what is missing and build the pinned tools; safe to repeat.
 	$(TOOL) golangci-lint version
 	$(TOOL) gofumpt -version
 
-build: ## Build bin/sluice, one static program.
+# What npm installs, as the lock file has it.
+ui/node_modules/.package-lock.json: ui/package-lock.json
+	npm --prefix ui ci
+	@touch $@
+
+ui: ui/node_modules/.package-lock.json ## Build the page, which the next build of the program holds.
+	npm --prefix ui run build
+
+types: ui/node_modules/.package-lock.json ## Make the page's types anew from the served OpenAPI document.
+	$(GO) test ./internal/httpapi -run TestPageStandsOnTheDocument -args -rewrite
+	npm --prefix ui run types
+
+build: ui ## Build bin/sluice, one static program with the page in it.
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sluice ./cmd/sluice
 
 run: build ## Build, and start a server with its workers and the examples.
@@ -32,13 +44,19 @@ run: build ## Build, and start a server with its workers and the examples.
 run-cluster: build ## Start PostgreSQL, two servers and three workers on this machine; Ctrl-C ends all.
 	@exec scripts/run-cluster.sh
 
-test: ## Run all tests under the race detector.
+test-ui: build ## Run the page's tests: a real server in a real browser.
+	npm --prefix ui test
+
+screenshots: build ## Draw every page in light and dark into docs/screenshots.
+	npm --prefix ui run screenshots
+
+test: test-ui ## Run all tests, those of Go under the race detector.
 	cd bench && $(GO) vet ./...
 	cd deploy/check && $(GO) vet ./... && $(GO) test ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 	$(GO) test -timeout 20m ./internal/engine -run 'Test[ABCE][0-9]' -args -store=postgres
 
-check: ## Look for all that the tests do not see: format, lint, vet, modules, generated files.
+check: ui/node_modules/.package-lock.json ## Look for all that the tests do not see: format, lint, vet, modules, generated files.
 	@$(TOOL) gofumpt -d . || { echo 'Run: $(TOOL) gofumpt -w .' >&2; exit 1; }
 	$(TOOL) golangci-lint run ./...
 	$(GO) vet ./...
@@ -47,6 +65,7 @@ check: ## Look for all that the tests do not see: format, lint, vet, modules, ge
 	cd deploy/check && $(GO) mod tidy -diff
 	scripts/check-modules.sh
 	scripts/check-generated.sh
+	npm --prefix ui run check
 	for script in .ci/run scripts/*.sh examples/f/*/*.sh; do bash -n "$$script"; done
 
 bench: ## Measure; prints a table and writes bench/out.

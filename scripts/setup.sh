@@ -24,7 +24,9 @@ need python3-pip /usr/bin/python3 -m pip --version
 need python3-venv /usr/bin/python3 -c 'import ensurepip'
 need systemd systemd-analyze --version
 need postgresql compgen -G '/usr/lib/postgresql/*/bin/postgres'
-has_bun || need npm npm --version
+need nodejs node --version
+need npm npm --version
+need chromium chromium --version
 
 if ((${#packages[@]})); then
   if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
@@ -33,6 +35,12 @@ if ((${#packages[@]})); then
   fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
+
+# The page's tools need it; Debian 12 itself has an older one.
+if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'; then
+  echo "Please install Node.js 20.19 or newer: $(node --version) is too old to build the page." >&2
+  exit 1
 fi
 
 if ! has_bun; then

@@ -18,6 +18,7 @@ import (
 
 	"sluice"
 	"sluice/internal/engine"
+	"sluice/ui"
 )
 
 // Bounds and time-outs of the server.
@@ -76,6 +77,7 @@ type API struct {
 	huma      huma.API
 	metrics   http.Handler
 	meters    *meters
+	page      *ui.Page
 	streams   atomic.Int64
 	bodies    *semaphore.Weighted // bytes of large bodies
 
@@ -115,7 +117,7 @@ func New(o Options) (*API, error) {
 		o.Logger = slog.Default()
 	}
 	a := &API{
-		o: o, e: o.Engine, log: o.Logger, tokenHash: sha256.Sum256([]byte(o.Token)), router: newRouter(), meters: newMeters(), slowest: writeTimeout,
+		o: o, e: o.Engine, log: o.Logger, tokenHash: sha256.Sum256([]byte(o.Token)), router: newRouter(), meters: newMeters(), page: ui.New(), slowest: writeTimeout,
 		bodies:      semaphore.NewWeighted(o.bodyBudget),
 		fromAddress: newAttempts(addressBurst, addressEvery), toAccount: newAttempts(accountBurst, accountEvery),
 	}
@@ -181,6 +183,9 @@ func (a *API) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(context.WithValue(r.Context(), requestIDKey, id))
 	if err := cleanPath(r); err != nil {
 		a.refuse(w, r, err)
+		return
+	}
+	if a.page.Serve(w, r) { // to everybody: it holds no data
 		return
 	}
 	c, err := a.identify(r)

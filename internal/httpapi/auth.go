@@ -96,7 +96,6 @@ const loginPath = "/api/auth/login"
 
 // publicPaths are answered to everybody.
 var publicPaths = map[string]bool{
-	"/":            true,
 	"/api/version": true,
 	"/health":      true,
 	"/api/health":  true,

@@ -27,7 +27,7 @@ type jobJSON struct {
 	RootJob        string       `json:"root_job,omitempty"`
 	CreatedBy      string       `json:"created_by"`
 	CreatedAt      time.Time    `json:"created_at"`
-	ScheduledFor   *time.Time   `json:"scheduled_for,omitempty" doc:"Of a QueuedJob: when it is due"`
+	ScheduledFor   *time.Time   `json:"scheduled_for,omitempty" doc:"When it is, or was, due"`
 	StartedAt      *time.Time   `json:"started_at,omitempty"`
 	CompletedAt    *time.Time   `json:"completed_at,omitempty"`
 	DurationMS     *int64       `json:"duration_ms,omitempty"`
@@ -59,6 +59,7 @@ type jobJSON struct {
 	Wait           *sluice.Wait `json:"wait,omitempty" doc:"Ours: why a waiting job does not run"`
 	FlowStepID     string       `json:"flow_step_id,omitempty" doc:"Of a step of a flow: the id of its module"`
 	FlowStepN      *int         `json:"flow_step_n,omitempty" doc:"Ours: the iteration or branch of that module, from 0"`
+	Key            *string      `json:"concurrency_key,omitempty" doc:"Ours: left out if it is in no group"`
 	SchedulePath   string       `json:"schedule_path,omitempty" doc:"Of a run of a schedule"`
 	TriggerKind    string       `json:"trigger_kind,omitempty" enum:"schedule"`
 	RawFlow        anyJSON      `json:"raw_flow,omitempty" doc:"Of a flow: its value; of a part of one the modules of that part"`
@@ -75,7 +76,10 @@ func jobForm(j *sluice.Job) jobJSON {
 		JobKind: j.Kind, ScriptPath: j.Path, ScriptHash: j.Hash, Language: j.Language,
 		PermissionedAs: "u/" + j.CreatedBy, Email: j.Email, VisibleToOwner: true,
 		Tag: j.Tag, Priority: j.Priority, Worker: j.Worker,
-		Labels: j.Labels, Progress: j.Progress, IsFlowStep: j.Step != "", FlowStepID: j.Step,
+		ScheduledFor: instant(j.ScheduledFor), Labels: j.Labels, Progress: j.Progress, IsFlowStep: j.Step != "", FlowStepID: j.Step,
+	}
+	if j.HasKey {
+		f.Key = &j.Key
 	}
 	if j.Schedule != "" {
 		f.SchedulePath, f.TriggerKind = j.Schedule, triggerSchedule
@@ -89,7 +93,7 @@ func jobForm(j *sluice.Job) jobJSON {
 	}
 	if j.State != sluice.StateCompleted {
 		running := j.State == sluice.StateRunning
-		f.Running, f.ScheduledFor = &running, instant(j.ScheduledFor)
+		f.Running = &running
 		if !running {
 			f.StartedAt = nil // of an attempt that was lost or handed back
 		}

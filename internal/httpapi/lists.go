@@ -61,6 +61,7 @@ type JobQuery struct {
 	HasNullParent          optional[bool] `query:"has_null_parent"`
 	IsFlowStep             optional[bool] `query:"is_flow_step"`
 	ScheduledForBeforeNow  bool           `query:"scheduled_for_before_now"`
+	ScheduledForAfterNow   bool           `query:"scheduled_for_after_now" doc:"Ours: jobs that are not due yet, and no others"`
 	CreatedBefore          time.Time      `query:"created_before"`
 	CreatedAfter           time.Time      `query:"created_after"`
 	CreatedBeforeQueue     time.Time      `query:"created_before_queue"`
@@ -138,6 +139,9 @@ func (q *JobQuery) states() []sluice.State {
 	if q.ScheduledForBeforeNow {
 		drop(sluice.StateScheduled)
 	}
+	if q.ScheduledForAfterNow {
+		drop(sluice.StateQueued, sluice.StateRunning, sluice.StateCompleted)
+	}
 	if q.Success.Set || !q.CompletedAfter.IsZero() || !q.CompletedBefore.IsZero() {
 		drop(sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning)
 	}
@@ -192,6 +196,7 @@ func within(f *engine.Search, states ...sluice.State) (none bool) {
 type listIn struct {
 	WorkspaceRef
 	JobQuery
+	KeyFilter
 }
 
 var (
@@ -209,8 +214,9 @@ func (a *API) addLists() {
 			if err != nil {
 				return nil, err
 			}
+			f.Key = in.key
 			return a.writeJobs(ctx, f, none || within(&f, states...), in.Paging, usual, func(j *sluice.Job) any { return jobForm(j) })
-		}, inAdmins)
+		}, inAdmins, keyParam)
 	}
 	list("GET /api/w/{workspace}/jobs/list", "listJobs", "Jobs in any state, newest first, without arguments and results", defaultPerPage, allStates...)
 	list("GET /api/w/{workspace}/jobs/queue/list", "listQueue", "Jobs that have not ended, newest first", 1000, queueStates...)
@@ -235,9 +241,10 @@ func (a *API) addLists() {
 			if err != nil || none || within(&f, states...) {
 				return queueCountJSON{}, err
 			}
+			f.Key = in.key
 			n, err := a.e.SearchCount(ctx, f)
 			return queueCountJSON{DatabaseLength: n}, err
-		}, inAdmins)
+		}, inAdmins, keyParam)
 	}
 	count("GET /api/w/{workspace}/jobs/queue/count", "getQueueCount", "How many jobs are due and wait", sluice.StateQueued)
 	count("GET /api/w/{workspace}/jobs/completed/count", "getCompletedCount", "How many jobs have ended", sluice.StateCompleted)

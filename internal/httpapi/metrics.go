@@ -151,3 +151,13 @@ func shares(durations []time.Duration, f func(quantile string, d time.Duration))
 		f(q.name, sorted[min(max(i, 0), len(sorted)-1)])
 	}
 }
+
+func sumCounts(byTag map[string]store.Counts) store.Counts {
+	var sum store.Counts
+	for _, c := range byTag {
+		sum.Scheduled += c.Scheduled
+		sum.Queued += c.Queued
+		sum.Running += c.Running
+	}
+	return sum
+}

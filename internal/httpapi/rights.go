@@ -80,7 +80,6 @@ const (
 // handler asks beside it is said in the row's comment.
 var rights = map[string]right{
 	"version": anybody(), "health": anybody(), "healthAtRoot": anybody(), "ready": anybody(), "readyAtRoot": anybody(),
-	"home":    anybody(), // shows numbers to administrators of the instance alone
 	"openapi": signed().byPerson(), "openapiDefault": signed().byPerson(), "openapiYAML": signed().byPerson(),
 	"metrics":        needs(levelSuper, "metrics:read").byPerson(),
 	"healthDetailed": needs(levelSuper, "metrics:read").byPerson(),

@@ -56,7 +56,6 @@ var routeTable = []struct {
 	mime              string
 	want              []string
 }{
-	{"GET /{$}", "/", "", 200, contentHTML, []string{"<h1>Sluice</h1>", "1.2.3", "<dt>Running</dt><dd>1</dd>", "<dt>Waiting</dt><dd>1</dd>"}},
 	{"GET /health", "/health", "", 200, jsonMime, []string{`"status":"ok"`}},
 	{"GET /api/health", "/api/health", "", 200, jsonMime, []string{`"status":"ok"`}},
 	{"GET /ready", "/ready", "", 200, textMime, []string{"ready"}},

@@ -60,7 +60,6 @@ func (a *API) addServer() {
 				a.metrics.ServeHTTP(w, r)
 			}, nil
 		})
-	addRaw(a, "GET /{$}", "home", "A page for people", contentHTML, text, a.page, public)
 }
 
 func writeBytes(contentType string, b []byte) func(huma.Context) {

@@ -1,0 +1,50 @@
+// Something to look at: scripts under limits, at work.
+
+const charge = `# Charges a customer, as if over the network.
+customer="$1"
+printf '\\033[36mcharging\\033[0m %s\\n' "$customer"
+for i in 1 2 3; do
+  echo "  attempt $i"
+  sleep 0.$((RANDOM % 9 + 1))
+done
+if [ $((RANDOM % 8)) = 0 ]; then
+  printf '\\033[31mcard declined\\033[0m\\n'
+  exit 3
+fi
+printf '\\033[32mpaid\\033[0m\\n'
+echo "{\\"customer\\": \\"$customer\\", \\"paid\\": true}"
+`;
+
+const rows = `import time
+
+
+def main(rows: int = 3, format: str = "csv"):
+    time.sleep(0.3)
+    return [{"id": i, "name": f"row {i}", "amount": i * 12.5} for i in range(rows)]
+`;
+
+/** furnish fills a server and returns the places to look at. */
+export async function furnish(server) {
+  await server.script({ path: 'f/billing/charge', summary: 'Charge a customer', content: charge, concurrent_limit: 3, concurrency_time_window_s: 10, concurrency_key: 'payments/$workspace' });
+  await server.script({ path: 'f/reports/nightly', summary: 'Build the nightly report', content: 'sleep 1.$((RANDOM % 9))\necho done', labels: ['nightly'] });
+  await server.script({ path: 'f/reports/export', summary: 'Export rows', language: 'python3', content: rows, concurrent_limit: 2 });
+  const charges = [];
+  for (let i = 1; i <= 24; i++) charges.push(await server.run('f/billing/charge', { customer: `customer ${i}` }));
+  for (let i = 0; i < 10; i++) await server.run('f/reports/nightly');
+  const exports = [];
+  for (let i = 0; i < 6; i++) exports.push(await server.run('f/reports/export', { rows: 5 }));
+  await server.run('f/demo/hello', { name: 'later' }, '?scheduled_in_secs=7200');
+  const nobody = await server.run('f/demo/hello', { name: 'gpu' }, '?tag=gpu');
+  const flow = await server.api('POST', 'w/main/jobs/run/f/f/demo/ask_many', {});
+
+  const seen = (text) => (page) => page.getByText(text).first().waitFor();
+  return [
+    { name: 'run-waiting', where: `run/${charges[23]}`, ready: (page) => page.locator('.slot.counted').first().waitFor() },
+    { name: 'runs-concurrency', where: 'runs?key=payments%2Fmain&chart=concurrency', ready: (page) => page.waitForTimeout(12_000) },
+    { name: 'runs', where: 'runs', ready: seen('f/reports/export') },
+    { name: 'run-no-worker', where: `run/${nobody}`, ready: seen('No living worker') },
+    { name: 'run-result', where: `run/${exports[0]}`, ready: seen('row 3') },
+    { name: 'run-log', where: `run/${charges[0]}`, ready: seen('attempt 3') },
+    { name: 'run-flow', where: `run/${flow}`, ready: seen('Steps') },
+  ];
+}
