@@ -24,6 +24,7 @@ need python3-pip /usr/bin/python3 -m pip --version
 need python3-venv /usr/bin/python3 -c 'import ensurepip'
 need systemd systemd-analyze --version
 need postgresql compgen -G '/usr/lib/postgresql/*/bin/postgres'
+need pgbouncer test -e /usr/sbin/pgbouncer
 need nodejs node --version
 need npm npm --version
 need chromium chromium --version

@@ -145,6 +145,11 @@ func TestClockNeverGoesBack(t *testing.T) {
 // TestManyServers has servers count in groups that they lock in any order.
 func TestManyServers(t *testing.T) {
 	a, b, _ := two(t)
+	manyServers(t, a, b)
+}
+
+func manyServers(t *testing.T, a, b *Store) {
+	t.Helper()
 	const each, keys = 40, 5
 	var all sync.WaitGroup
 	for w := range 8 {
