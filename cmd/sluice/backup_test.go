@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,7 @@ type disaster struct {
 	witness *witness
 	ended   string
 	open    []string // the one that runs, and those that wait
+	running *net.TCPConn
 }
 
 // withPlaces are settings of both servers. The second notices soon that the
@@ -42,7 +44,7 @@ func prepare(p *place) *disaster {
 	for range 4 {
 		d.open = append(d.open, push())
 	}
-	d.witness.wait() // the first of them runs
+	d.running = d.witness.wait() // the first of them
 	return d
 }
 
