@@ -54,7 +54,8 @@ test: test-ui ## Run all tests, those of Go under the race detector.
 	cd bench && $(GO) vet ./...
 	cd deploy/check && $(GO) vet ./... && $(GO) test ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
-	$(GO) test -timeout 20m ./internal/engine -run 'Test[ABCE][0-9]' -args -store=postgres
+	$(GO) test -timeout 20m ./internal/engine -run 'TestFlowGrid'
+	$(GO) test -timeout 20m ./internal/engine -run 'Test[ABCE][0-9]|TestFlowGrid' -args -store=postgres
 
 check: ui/node_modules/.package-lock.json ## Look for all that the tests do not see: format, lint, vet, modules, generated files.
 	@$(TOOL) gofumpt -d . || { echo 'Run: $(TOOL) gofumpt -w .' >&2; exit 1; }

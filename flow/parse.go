@@ -205,7 +205,7 @@ func (p *parser) flow(o *fields) {
 	v.Limits, v.OnLimit, v.MaxWait, v.MaxLost = p.limits(o, "concurrency_key")
 	v.Priority = p.optionalInt(o, "priority", -100, 100)
 	v.EarlyReturn = p.text(o, "early_return")
-	v.CacheTTL = p.seconds(o, "cache_ttl")
+	p.seconds(o, "cache_ttl") // has no effect yet: who pushes it is told so
 	if raw := o.get("flow_env"); raw != nil {
 		p.object(o.at("flow_env"), raw)
 		v.Env = raw
@@ -334,6 +334,11 @@ func (p *parser) one(name string, raw json.RawMessage, id, scope string, depth i
 
 func (p *parser) options(o *fields, m *Module) {
 	p.refuse(o, notModule)
+	for _, name := range append(limitFields, "custom_concurrency_key") {
+		if o.get(name) != nil {
+			p.fail(o.at(name), "belongs in the step's value, beside its language")
+		}
+	}
 	m.StopIf = p.stop(o, "stop_after_if")
 	m.StopAfterAll = p.stop(o, "stop_after_all_iters_if")
 	if s := p.sub(o, "skip_if"); s != nil {

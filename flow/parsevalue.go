@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"sluice/limit"
 )
 
 var languageName = regexp.MustCompile(`^[a-z][a-z0-9]{0,31}$`)
@@ -20,9 +22,49 @@ var notRaw = map[string]string{
 	"debounce_delay_s": debounceHint,
 }
 
+// ofCode are fields of inline code, with what to do on other kinds of steps.
+// Windmill has none of them there; a limit that nobody keeps is worse than none.
+func ofCode(kind Kind) map[string]string {
+	hint := "take it out, and put it on the steps within"
+	switch kind {
+	case KindScript, KindFlow:
+		hint = "set it on the " + string(kind) + " that the step calls"
+	case KindIdentity:
+		hint = "take it out; it runs nothing"
+	case KindRaw, KindFor, KindWhile, KindBranchOne, KindBranchAll:
+	}
+	fields := map[string]string{"custom_concurrency_key": hint}
+	for _, name := range limitFields {
+		fields[name] = hint
+	}
+	return fields
+}
+
+// limitFields are the fields of a limit.
+var limitFields = []string{
+	limit.FieldN, limit.FieldWindow, limit.FieldMode, limit.FieldKey, "on_concurrency_limit", "max_wait_s", "max_lost_attempts",
+}
+
+// foreign refuses fields of a value that another kind of step has, and that
+// would be left without effect.
+func (p *parser) foreign(o *fields, m *Module) {
+	if m.Kind != KindRaw {
+		p.refuse(o, ofCode(m.Kind))
+	}
+	if !m.Loop() {
+		p.refuse(o, map[string]string{"squash": "take it out; it is for loops"})
+	}
+	if in := p.sub(o, "input_transforms"); !m.Leaf() && in != nil && len(in.m) > 0 {
+		p.fail(in.name, "%s takes no arguments; name them on the steps within or after it", m.Kind.spoken())
+	}
+}
+
 // value reads what a module does.
 func (p *parser) value(o *fields, m *Module, depth int) {
 	m.Kind = Kind(p.text(o, "type"))
+	if known[m.Kind] {
+		p.foreign(o, m)
+	}
 	switch m.Kind {
 	case KindRaw:
 		p.raw(o, m)
@@ -140,24 +182,30 @@ func (p *parser) inputs(o *fields, m *Module) {
 	}
 }
 
+// within is what to do with an option that a loop or a branch does not have.
+const within = "put it on the steps within"
+
 // fits refuses options that make no sense on a kind of step, by name.
 func (p *parser) fits(o *fields, m *Module) {
 	if p.err != nil {
 		return
 	}
 	no := func(set bool, name, hint string) {
+		if m.Kind == KindIdentity && hint == within {
+			hint = "it runs nothing"
+		}
 		if set {
-			p.fail(o.at(name), "has no meaning on a %s; %s", m.Kind, hint)
+			p.fail(o.at(name), "has no meaning on %s; %s", m.Kind.spoken(), hint)
 		}
 	}
 	container := !m.Leaf() && m.Kind != KindIdentity
 	no(m.StopAfterAll != nil && !m.Loop() && m.Kind != KindBranchAll, "stop_after_all_iters_if", "use stop_after_if")
 	no(m.Kind == KindBranchAll && m.StopIf != nil, "stop_after_if", "use stop_after_all_iters_if")
-	no(m.Retry != nil && !m.Leaf(), "retry", "put it on the steps within")
-	no(m.Timeout != nil && !m.Leaf(), "timeout", "put it on the steps within")
-	no(m.CacheTTL != 0 && !m.Leaf(), "cache_ttl", "put it on the steps within")
-	no(m.Priority != nil && !m.Leaf(), "priority", "put it on the steps within")
-	no(m.DeleteAfterUse && !m.Leaf(), "delete_after_use", "put it on the steps within")
+	no(m.Retry != nil && !m.Leaf(), "retry", within)
+	no(m.Timeout != nil && !m.Leaf(), "timeout", within)
+	no(m.CacheTTL != 0 && !m.Leaf(), "cache_ttl", within)
+	no(m.Priority != nil && !m.Leaf(), "priority", within)
+	no(m.DeleteAfterUse && !m.Leaf(), "delete_after_use", within)
 	no(m.ContinueOnError && m.Kind == KindIdentity, "continue_on_error", "it cannot fail")
 	no(m.Suspend != nil && container, "suspend", "put it on the step before or on an identity step after it")
 }

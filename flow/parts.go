@@ -199,6 +199,9 @@ func (m *machine) partEnded(i int, e *Event) error {
 			return m.failPart(i, err)
 		}
 		ms.Halting = holds
+		if holds && mod.StopIf.Message != "" {
+			return m.failPart(i, failed("EarlyStop", "%s", mod.StopIf.Message))
+		}
 	}
 	if m.st.Error == nil {
 		if err := m.iterate(i); err != nil {
@@ -209,8 +212,9 @@ func (m *machine) partEnded(i int, e *Event) error {
 	if ms.Done < ms.Begun {
 		return nil
 	}
-	if m.st.Error != nil {
-		return m.failScope(i, *m.st.Error)
+	if c := m.st.Error; c != nil {
+		m.st.Error = nil
+		return m.fail(i, *c, nil)
 	}
 	if ms.FailedJob != "" {
 		return m.fail(i, Cause{Step: mod.ID, Job: ms.FailedJob}, nil)

@@ -22,6 +22,19 @@ const (
 	KindIdentity  Kind = "identity"      // passes the previous result on
 )
 
+// known are the kinds that are carried out.
+var known = map[Kind]bool{
+	KindRaw: true, KindScript: true, KindFlow: true, KindFor: true, KindWhile: true, KindBranchOne: true, KindBranchAll: true, KindIdentity: true,
+}
+
+// spoken is the kind in a sentence.
+func (k Kind) spoken() string {
+	if k == KindIdentity {
+		return "an " + string(k)
+	}
+	return "a " + string(k)
+}
+
 // Bounds of a flow's value.
 const (
 	MaxModules    = 1000    // in all scopes together
@@ -50,8 +63,7 @@ type Value struct {
 	Priority    *int           // nil: none was set
 	EarlyReturn string         // id of the step whose result synchronous callers get; "": the last
 	Env         json.RawMessage
-	CacheTTL    time.Duration // 0: not cached
-	MaxLost     *int          // new attempts after lost workers; nil: the default
+	MaxLost     *int // new attempts after lost workers; nil: the default
 
 	scopes map[string][]*Module
 	byID   map[string]*Module

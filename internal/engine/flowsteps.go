@@ -207,6 +207,10 @@ func (b *stepBuilder) build(c *flow.Child, id string) (*push, error) {
 		CreatedBy: b.j.CreatedBy, Email: b.j.Email, Timeout: c.Timeout, Priority: b.j.Priority,
 		MaxLostAttempts: defaultLostAttempts, OnLimit: sluice.OnLimitQueue, DeleteAfter: -1,
 	}
+	gone := b.j.DeleteAfter == 0 // what is deleted after its use leaves no steps behind
+	if gone {
+		j.DeleteAfter = 0
+	}
 	if len(j.Args) == 0 {
 		j.Args = json.RawMessage("{}")
 	}
@@ -246,7 +250,7 @@ func (b *stepBuilder) build(c *flow.Child, id string) (*push, error) {
 	if m.Priority != nil {
 		j.Priority = *m.Priority
 	}
-	if m.DeleteAfterUse {
+	if m.DeleteAfterUse || gone {
 		j.DeleteAfter = 0 // not before the outermost flow has ended
 	}
 	if j.Tag == "" {
