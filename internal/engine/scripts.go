@@ -137,11 +137,31 @@ func readScript(raw json.RawMessage) (ScriptBody, limit.Settings, error) {
 		}
 		return b, limit.Settings{}, sluice.Errorf(sluice.CodeInvalid, "the script is no JSON object: %v", err)
 	}
+	b.readExtensions()
 	s, err := limit.Fields{N: b.N, Window: b.Window, Key: b.Key, Mode: b.Mode}.Validate()
 	if err != nil {
 		return b, s, fieldError(err)
 	}
 	return b, s, checkScript(&b)
+}
+
+// readExtensions takes fields that Windmill does not know from the schema, if
+// they do not stand beside it: its command line sends a schema as it is and no
+// field of a script that it does not know.
+func (b *ScriptBody) readExtensions() {
+	var schema struct {
+		OnLimit *string         `json:"x-on_concurrency_limit"`
+		Mode    json.RawMessage `json:"x-concurrency_window_from"`
+	}
+	if json.Unmarshal(b.Schema, &schema) != nil {
+		return // a schema is for people and forms: it may be anything
+	}
+	if b.OnLimit == nil {
+		b.OnLimit = schema.OnLimit
+	}
+	if len(b.Mode) == 0 || string(b.Mode) == "null" {
+		b.Mode = schema.Mode
+	}
 }
 
 // fieldError turns a limit's field error into the product's.

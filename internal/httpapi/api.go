@@ -80,6 +80,7 @@ type API struct {
 	page      *ui.Page
 	streams   atomic.Int64
 	bodies    *semaphore.Weighted // bytes of large bodies
+	tarballs  *semaphore.Weighted // archives that are being made
 
 	fromAddress, toAccount *attempts     // to sign in
 	slowest                time.Duration // writeTimeout, shorter in tests
@@ -119,6 +120,7 @@ func New(o Options) (*API, error) {
 	a := &API{
 		o: o, e: o.Engine, log: o.Logger, tokenHash: sha256.Sum256([]byte(o.Token)), router: newRouter(), meters: newMeters(), page: ui.New(), slowest: writeTimeout,
 		bodies:      semaphore.NewWeighted(o.bodyBudget),
+		tarballs:    semaphore.NewWeighted(maxTarballs),
 		fromAddress: newAttempts(addressBurst, addressEvery), toAccount: newAttempts(accountBurst, accountEvery),
 	}
 	a.closed, a.close = context.WithCancel(context.Background())

@@ -17,18 +17,19 @@ import (
 
 // Content types of answers.
 const (
-	contentText  = "text/plain; charset=utf-8"
-	contentJSON  = "application/json"
-	contentHTML  = "text/html; charset=utf-8"
-	contentSSE   = "text/event-stream"
-	contentYAML  = "application/yaml"
-	contentProm  = "text/plain; version=0.0.4; charset=utf-8"
-	metaAdmins   = "admins" // the operation may be asked in the workspace "admins", which stands for all
-	metaPublic   = "public"
-	metaWarns    = "warns" // answers may carry warnings
-	metaArgs     = "args"  // the body becomes arguments, and may be missing
-	adminsID     = "admins"
-	schemaPrefix = "#/components/schemas/"
+	contentText   = "text/plain; charset=utf-8"
+	contentJSON   = "application/json"
+	contentOctets = "application/octet-stream"
+	contentHTML   = "text/html; charset=utf-8"
+	contentSSE    = "text/event-stream"
+	contentYAML   = "application/yaml"
+	contentProm   = "text/plain; version=0.0.4; charset=utf-8"
+	metaAdmins    = "admins" // the operation may be asked in the workspace "admins", which stands for all
+	metaPublic    = "public"
+	metaWarns     = "warns" // answers may carry warnings
+	metaArgs      = "args"  // the body becomes arguments, and may be missing
+	adminsID      = "admins"
+	schemaPrefix  = "#/components/schemas/"
 )
 
 // option changes an operation before it is registered.
@@ -242,6 +243,8 @@ func (a *API) describe() {
 	a.addSchedules()
 	a.addVariables()
 	a.addResources()
+	a.addFolders()
+	a.addTarball()
 	a.addRuns()
 	a.addJobs()
 	a.addApprovals()

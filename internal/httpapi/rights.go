@@ -178,6 +178,19 @@ var rights = map[string]right{
 	"listResourceType":             needs(levelOperator, "resources:read"),
 	"fileResourceTypeToFileExtMap": needs(levelOperator, "resources:read"),
 
+	// At the folder of the path, where the handler asks for it.
+	"createFolder":    needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.create", kindCreate),
+	"updateFolder":    needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.update", kindUpdate),
+	"deleteFolder":    needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.delete", kindDelete),
+	"getFolder":       needs(levelOperator, "folders:read").atPathOfBody(),
+	"existsFolder":    needs(levelOperator, "folders:read").atPathOfBody(),
+	"listFolders":     needs(levelOperator, "folders:read"),
+	"listFolderNames": needs(levelOperator, "folders:read"),
+
+	"tarballWorkspace": needs(levelOperator, "workspaces:read"), // and to read each kind of thing that is in it
+	"getSharedUi":      needs(levelOperator, "workspaces:read"),
+	"getSettings":      needs(levelOperator, "workspaces:read"),
+
 	// There are no drafts: these change nothing.
 	"createDraft":              needs(levelDeveloper, "scripts:write"),
 	"deleteDraft":              needs(levelDeveloper, "scripts:write"),

@@ -200,8 +200,6 @@ func (a *API) addScripts() {
 			return scriptForm(s, true)
 		})
 	addJSON(a, "GET /api/w/{workspace}/scripts/list", "listScripts", "The newest versions of scripts, without their code", a.listScripts)
-	addJSON(a, "GET /api/w/{workspace}/workspaces/list_ws_specific", "listWsSpecific", "Things that are kept apart from syncing: none",
-		func(context.Context, *WorkspaceRef) ([]string, error) { return []string{}, nil })
 	a.addVersions()
 	a.addDrafts()
 	addJSON(a, "POST /api/w/{workspace}/scripts/raw_temp/diff", "diffRawTemp", "Which local scripts differ from the saved ones, or are not saved", a.diffTemp)

@@ -14,6 +14,7 @@ import (
 type Reader interface {
 	PeopleReader
 	VariableReader
+	FolderReader
 
 	// Now reads the store's clock, to the microsecond, in UTC. Outside Update
 	// it is for showing only: nothing may be decided by it.
@@ -119,6 +120,7 @@ type Tx interface {
 	Reader
 	PeopleTx
 	VariableTx
+	FolderTx
 
 	// Signal adds to what is told when this update is committed. Changes to
 	// jobs add their Rev by themselves.

@@ -86,6 +86,8 @@ CREATE UNIQUE INDEX flow_run_pkey ON public.flow_run USING btree (job_seq);
 
 CREATE UNIQUE INDEX flow_version_pkey ON public.flow_version USING btree (n);
 
+CREATE UNIQUE INDEX folder_pkey ON public.folder USING btree (workspace, name);
+
 CREATE UNIQUE INDEX grp_event_pkey ON public.grp_event USING btree (seq);
 
 CREATE UNIQUE INDEX grp_key ON public.grp USING btree (key);
@@ -239,6 +241,14 @@ TABLE flow_version
   settings bytea
   schema bytea
   value bytea NOT NULL;
+
+TABLE folder 
+  workspace text COLLATE C NOT NULL
+  name text COLLATE C NOT NULL
+  created_by text COLLATE C NOT NULL
+  edited_by text COLLATE C NOT NULL
+  edited_us bigint NOT NULL
+  body bytea NOT NULL;
 
 TABLE grp {fillfactor=50,autovacuum_vacuum_scale_factor=0.05}
   id bigint NOT NULL

@@ -114,6 +114,16 @@ CREATE INDEX flow_version_deleted ON flow_version (n) WHERE deleted = 1;
 
 CREATE INDEX flow_version_path    ON flow_version (workspace, path, newest) WHERE deleted = 0;
 
+CREATE TABLE folder (
+  workspace  TEXT    NOT NULL,
+  name       TEXT    NOT NULL,
+  created_by TEXT    NOT NULL,
+  edited_by  TEXT    NOT NULL,
+  edited_us  INTEGER NOT NULL,
+  body       BLOB    NOT NULL,
+  PRIMARY KEY (workspace, name)
+) WITHOUT ROWID;
+
 CREATE TABLE grp (
   id               INTEGER PRIMARY KEY,
   taken            INTEGER NOT NULL,

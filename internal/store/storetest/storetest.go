@@ -109,6 +109,7 @@ func RunVolatile(t *testing.T, open Open) {
 		"Audit":                auditCase,
 		"Scripts":              scripts,
 		"Variables":            variables,
+		"Folders":              folders,
 		"Resources":            resources,
 		"WorkspaceKeys":        workspaceKeys,
 		"ScriptLocks":          scriptLocks,

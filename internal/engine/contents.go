@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"context"
+
+	"sluice"
+	"sluice/internal/store"
+)
+
+// MaxContents bounds the bytes of what a workspace holds that are read at once.
+const MaxContents = 256 << 20
+
+// Contents is what a workspace holds at one instant, each kind in the order of
+// its paths, without what is archived.
+type Contents struct {
+	Scripts   []*store.Script
+	Flows     []*store.Flow
+	Schedules []*store.Schedule
+	Folders   []*store.Folder
+}
+
+// Contents reads what a workspace holds, in one snapshot. TooLarge: it is more
+// than MaxContents.
+func (e *Engine) Contents(ctx context.Context, workspace string) (*Contents, error) {
+	return view(ctx, e, func(r store.Reader) (*Contents, error) {
+		var c Contents
+		room := MaxContents
+		err := eachPage(func(at, n int) ([]*store.Script, error) {
+			return r.Scripts(store.ScriptFilter{Workspace: workspace, Offset: at, Limit: n})
+		}, func(s *store.Script) error {
+			c.Scripts = append(c.Scripts, s)
+			return take(&room, len(s.Content)+len(s.Settings))
+		})
+		if err != nil {
+			return nil, err
+		}
+		err = eachPage(func(at, n int) ([]*store.Flow, error) {
+			return r.Flows(store.FlowFilter{Workspace: workspace, Offset: at, Limit: n})
+		}, func(f *store.Flow) error {
+			f, err := r.Flow(workspace, f.Path) // lists leave out its value
+			if err != nil {
+				return err
+			}
+			c.Flows = append(c.Flows, f)
+			return take(&room, len(f.Value)+len(f.Schema)+len(f.Settings))
+		})
+		if err != nil {
+			return nil, err
+		}
+		err = eachPage(func(at, n int) ([]*store.Schedule, error) {
+			return r.Schedules(store.ScheduleFilter{Workspace: workspace, Offset: at, Limit: n})
+		}, func(s *store.Schedule) error {
+			c.Schedules = append(c.Schedules, s)
+			return take(&room, len(s.Body))
+		})
+		if err != nil {
+			return nil, err
+		}
+		c.Folders, err = r.Folders(workspace, 0, MaxFolders)
+		for _, f := range c.Folders {
+			if err == nil {
+				err = take(&room, len(f.Body))
+			}
+		}
+		return &c, err
+	})
+}
+
+// eachPage calls each with all that a list holds.
+func eachPage[T any](list func(offset, limit int) ([]T, error), each func(T) error) error {
+	const page = 100 // scripts are listed with their code
+	for at := 0; ; at += page {
+		some, err := list(at, page)
+		if err != nil {
+			return err
+		}
+		for _, x := range some {
+			if err := each(x); err != nil {
+				return err
+			}
+		}
+		if len(some) < page {
+			return nil
+		}
+	}
+}
+
+func take(room *int, n int) error {
+	if *room -= n; *room < 0 {
+		return sluice.Errorf(sluice.CodeTooLarge, "the workspace holds more than %d bytes, which is the most that is read at once", MaxContents)
+	}
+	return nil
+}
