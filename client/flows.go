@@ -78,3 +78,25 @@ func (c *Client) ArchiveFlow(ctx context.Context, path string, archived bool) er
 func (c *Client) DeleteFlow(ctx context.Context, path string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: c.in("flows/delete/" + escapePath(path)), repeat: true})
 }
+
+// Approve approves the step that a flow waits for, or the step whose job id is.
+// value, a JSON value, goes to the steps after it as resume; empty: null. Only
+// who has started the flow and administrators may; others need a signed link.
+// Code conflict: it does not wait for an approval.
+func (c *Client) Approve(ctx context.Context, id string, value json.RawMessage) error {
+	return c.decide(ctx, "jobs/flow/resume/", id, value)
+}
+
+// Disapprove refuses to approve it, which ends the flow, unless its step says
+// that it goes on.
+func (c *Client) Disapprove(ctx context.Context, id string, value json.RawMessage) error {
+	return c.decide(ctx, "jobs/flow/disapprove/", id, value)
+}
+
+func (c *Client) decide(ctx context.Context, route, id string, value json.RawMessage) error {
+	r := post(c.in(route+escapeSegment(id)), nil)
+	if len(value) > 0 {
+		r.body = value
+	}
+	return c.do(ctx, r)
+}

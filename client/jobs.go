@@ -73,9 +73,19 @@ type ModuleStatus struct {
 	Success []*bool  `json:"flow_jobs_success,omitempty"` // of each; nil: it has not ended
 	Retries []string `json:"failed_retries,omitempty"`    // jobs of attempts that failed
 	Skipped bool     `json:"skipped,omitempty"`
-	Needed  *int     `json:"count,omitempty"` // of WaitingForEvents: approvals
+	// Of WaitingForEvents: how many approvals it needs, when it fails without
+	// them (nil: never), and those that have come.
+	Needed    *int       `json:"count,omitempty"`
+	Until     *time.Time `json:"until,omitempty"`
+	Approvers []Approver `json:"approvers,omitempty"`
 	// Of a loop or branchall.
 	Iterations *Iterations `json:"iterations,omitempty"`
+}
+
+// Approver is somebody who has approved a step.
+type Approver struct {
+	ResumeID int64  `json:"resume_id"`
+	Name     string `json:"approver"` // "": nobody said who it was
 }
 
 // Iterations counts those of a loop, or branches.

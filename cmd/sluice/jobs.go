@@ -18,7 +18,10 @@ type jobsCmd struct {
 	Logs   jobsLogsCmd   `cmd:"" help:"Print the log of a job."`
 	Tail   jobsTailCmd   `cmd:"" help:"Follow a job to its end, as run --follow does."`
 	Cancel jobsCancelCmd `cmd:"" help:"Cancel jobs."`
-	Why    jobsWhyCmd    `cmd:"" help:"Say why a job does not run."`
+	Why    jobsWhyCmd    `cmd:"" help:"Say why a job does not run, or what a flow waits for."`
+
+	Approve    jobsApproveCmd    `cmd:"" help:"Approve the step that a flow waits for."`
+	Disapprove jobsDisapproveCmd `cmd:"" help:"Refuse to approve the step that a flow waits for."`
 }
 
 // jobArg is the job that a command is about.

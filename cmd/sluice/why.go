@@ -42,7 +42,7 @@ func (y *jobsWhyCmd) Run(ctx context.Context, a *app) error {
 	}
 	if j.Wait == nil {
 		a.showNoWait(j, now)
-		return nil
+		return a.showApprovals(ctx, c, j, now)
 	}
 	a.showWait(j, j.Wait, now)
 	return nil
@@ -57,6 +57,8 @@ func (a *app) showNoWait(j *client.Job, now time.Time) {
 			ago = " " + spell(now.Sub(*j.CompletedAt)) + " ago"
 		}
 		fmt.Fprintf(a.out, "It does not wait: it ended%s (%s).\n", ago, stateOf(j))
+	case j.StartedAt != nil && j.Kind.IsFlow():
+		fmt.Fprintf(a.out, "It has begun: the flow has been running for %s.\n", spell(now.Sub(*j.StartedAt)))
 	case j.StartedAt != nil:
 		fmt.Fprintf(a.out, "It does not wait: it has been running for %s on %s.\n", spell(now.Sub(*j.StartedAt)), clean(j.Worker))
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"time"
 
 	"sluice"
 	"sluice/flow"
@@ -31,6 +32,7 @@ type moduleJSON struct {
 	ID              string          `json:"id"`
 	Job             string          `json:"job,omitempty" doc:"Id of its newest job"`
 	Count           *int            `json:"count,omitempty" doc:"Of WaitingForEvents: approvals that are needed"`
+	Until           *time.Time      `json:"until,omitempty" doc:"Ours: of WaitingForEvents: when it fails without them; left out: it waits for ever"`
 	Iterator        *iteratorJSON   `json:"iterator,omitempty"`
 	FlowJobs        []string        `json:"flow_jobs,omitempty" doc:"Of a loop or branchall: jobs of its iterations or branches, the first 1,000"`
 	FlowJobsSuccess []*bool         `json:"flow_jobs_success,omitempty" doc:"Whether each succeeded; null: it has not ended"`
@@ -121,6 +123,9 @@ func moduleForm(s *engine.StepView) moduleJSON {
 	}
 	if s.Wait != nil {
 		m.Count = &s.Wait.Required
+		if !s.Wait.Until.IsZero() {
+			m.Until = &s.Wait.Until
+		}
 		for _, r := range s.Resumes {
 			m.Approvers = append(m.Approvers, approverJSON{ResumeID: r.ID, Approver: r.Approver})
 		}
