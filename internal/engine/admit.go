@@ -2,6 +2,7 @@ package engine
 
 import (
 	"container/heap"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -123,19 +124,20 @@ func (u *unit) round(rows []*store.Line, calls []*takeCall, places int, all bool
 				continue
 			}
 		}
-		p, err := u.program(j)
-		if errors.Is(err, store.ErrNotFound) {
-			if err := errors.Join(u.failMissing(c, j), u.requeue(queue, l, true, 0)); err != nil {
+		p, err := u.programOrEnd(c, j)
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			if err := u.requeue(queue, l, true, 0); err != nil {
 				return err
 			}
 			continue
-		} else if err != nil {
-			return err
 		}
 		for calls[next%len(calls)].free() == 0 {
 			next++
 		}
-		if err := u.start(c, j, p, calls[next%len(calls)]); err != nil {
+		if err := u.start(c, j, *p, calls[next%len(calls)]); err != nil {
 			return err
 		}
 		next++
@@ -276,12 +278,12 @@ func (u *unit) start(l *line, j *sluice.Job, p program, c *takeCall) error {
 	}
 	a := sluice.Assignment{
 		Execution: x.ID, JobID: j.ID, Attempt: x.Attempt, Workspace: j.Workspace, Kind: j.Kind, Path: j.Path,
-		Hash: j.Hash, Language: j.Language, Content: p.content, Args: j.Args, Tag: j.Tag, CreatedBy: j.CreatedBy,
+		Hash: j.Hash, Language: j.Language, Content: p.content, Args: p.args, Tag: j.Tag, CreatedBy: j.CreatedBy,
 		Email: j.Email, ParentJob: j.ParentJob, RootJob: j.RootJob, Schedule: j.Schedule, FlowStep: j.Step, FlowPath: p.flowPath,
 		Scheduled: j.ScheduledFor, Timeout: j.Timeout,
 		Prompt: prompt, Lock: p.lock, Dedicated: p.dedicated, Entry: entry(j),
 	}
-	if err := u.equip(&a); err != nil {
+	if err := u.equip(&a, p.secrets); err != nil {
 		return err
 	}
 	c.got = append(c.got, a)
@@ -321,6 +323,26 @@ type program struct {
 	lock      *string
 	dedicated bool
 	flowPath  string // of the flow of which it is a step
+	ready
+}
+
+// programOrEnd returns what a job at the head of a line runs, with what. A job
+// of which something is gone is ended; then it returns nil.
+func (u *unit) programOrEnd(l *line, j *sluice.Job) (*program, error) {
+	p, err := u.program(j)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, u.failMissing(l, j)
+	} else if err != nil {
+		return nil, err
+	}
+	var why json.RawMessage
+	if p.ready, why, err = u.prepare(j, p.content); err != nil {
+		return nil, err
+	}
+	if why != nil {
+		return nil, u.failUnready(l, j, why)
+	}
+	return &p, nil
 }
 
 // program returns what a job runs.

@@ -43,6 +43,7 @@ type Options struct {
 	MaxFlowDepth   int                  // how deep flows, loops and branches may be nested; 50
 	Evaluator      Evaluator            // of JavaScript in flows; nil: such expressions fail
 	Margin         time.Duration        // least distance of LostAfter from StopAfter + KillGrace; 5 s
+	Email          string               // of who uses the server's own token; DefaultEmail
 	Keys           *vault.Ring          // master keys of secrets; nil: there are none, and no secret can be written or read
 	Uptime         func() time.Duration // a clock that only ascends, with the seconds' pace; the process's own
 	Logger         *slog.Logger
@@ -93,6 +94,9 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 	setDefault(&o.Retention, DefaultRetention)
 	setDefault(&o.AuditRetention, DefaultAuditRetention)
 	setDefault(&o.CleanEvery, 5*time.Minute)
+	if o.Email == "" {
+		o.Email = DefaultEmail
+	}
 	if o.MaxFlowSteps == 0 {
 		o.MaxFlowSteps = DefaultMaxFlowSteps
 	}

@@ -14,6 +14,7 @@ import (
 
 // answers finds in the rows what package flow asks for.
 type answers struct {
+	e     *Engine
 	r     store.Reader
 	now   time.Time
 	row   *store.FlowRun
@@ -32,7 +33,7 @@ func (e *Engine) answersFor(r store.Reader, row *store.FlowRun, j *sluice.Job) (
 	if err != nil {
 		return nil, err
 	}
-	a := &answers{r: r, now: r.Now(), row: row, j: j, v: v}
+	a := &answers{e: e, r: r, now: r.Now(), row: row, j: j, v: v}
 	a.state, err = readState(row, j)
 	return a, err
 }

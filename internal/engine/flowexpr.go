@@ -77,6 +77,9 @@ func (a *answers) see(b *batch, ask flow.Ask, vars *flow.Vars) (Expression, erro
 			v = flow.Approvals(vars.Resumes)[name]
 		case "flow_env":
 			v = a.env()
+		case "variable", "resource":
+			to = own.Own
+			v, err = a.readable(ask, name)
 		case "result":
 			to = own.Own
 			v, err = a.own(ask, vars)

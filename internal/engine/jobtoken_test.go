@@ -160,12 +160,14 @@ func TestSecretsOfArguments(t *testing.T) {
 		{"nested", schema, `{"o":{"in":"inner1","out":"outer"},"l":[{"k":"key1"},{"k":"key2","v":"value"}]}`, []string{"inner1", "key1", "key2"}},
 		{"leaves", schema, `{"x":{"a":"leaf1","b":["leaf2",12345.60,true,null]}}`, []string{"12345.60", "leaf1", "leaf2"}},
 		{"twice", schema, `{"p":"hunter22","x":"hunter22"}`, []string{"hunter22"}},
-		{"references", schema, `{"p":"$var:u/ann/secret","x":"$res:u/ann/db"}`, nil},
+		{"references", schema, `{"p":"$var:f/v","x":"$res:f/r"}`, []string{"resolved1", "resolved2"}},
 		{"another type", schema, `{"o":"text","l":"list","p":null}`, nil},
 	} {
 		w := newWorld(t)
+		w.variable("f/v", "resolved1", false)
+		w.resource("f/r", "x", `{"a":"resolved2"}`)
 		w.script("f/s", "schema", json.RawMessage(tc.schema))
-		w.push("f/s", args("%s", tc.args))
+		w.push("f/s", args("%s", tc.args), byChief)
 		a := w.take("w1", 1)[0]
 		if len(a.Secrets) == 0 || a.Secrets[0] != a.Token {
 			t.Errorf("%s: the token is not among %q", tc.name, a.Secrets)

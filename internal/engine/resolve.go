@@ -33,8 +33,9 @@ type resolver struct {
 	r         store.Reader
 	workspace string
 	who       Who
-	noSecrets error    // why secrets must not be seen; nil: they may
-	secrets   []string // those that were
+	find      func() (Who, error) // finds who, once something is referred to; nil: who is known
+	noSecrets error               // why secrets must not be seen; nil: they may
+	secrets   []string            // those that were
 	count     int
 	bytes     int
 	open      []string // resources that the one being resolved stands in
@@ -120,6 +121,13 @@ func inField(field string, err error) error {
 // value returns what a reference stands for.
 func (s *resolver) value(ref string) (json.RawMessage, error) {
 	path := ref[len(varMark):]
+	if s.find != nil {
+		who, err := s.find()
+		if err != nil {
+			return nil, err
+		}
+		s.who, s.find = who, nil
+	}
 	if s.count++; s.count > maxReferences {
 		return nil, sluice.Errorf(sluice.CodeInvalid, "more than %d variables and resources are named", maxReferences)
 	}

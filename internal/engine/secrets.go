@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
 
 	"sluice"
 )
@@ -75,8 +74,8 @@ func (t *secretTexts) add(s string) {
 	t.list, t.bytes = append(t.list, s), t.bytes+len(s)
 }
 
-// from adds the secret leaves of a value: strings as they are, but for
-// references to variables and resources, and numbers as they were sent.
+// from adds the secret leaves of a value, in which references are resolved:
+// strings as they are, numbers as they were sent.
 func (t *secretTexts) from(v any, of *secretArgs, secret bool) {
 	secret = secret || of != nil && of.whole
 	if of == nil {
@@ -87,7 +86,7 @@ func (t *secretTexts) from(v any, of *secretArgs, secret bool) {
 	}
 	switch v := v.(type) {
 	case string:
-		if secret && !strings.HasPrefix(v, "$var:") && !strings.HasPrefix(v, "$res:") {
+		if secret {
 			t.add(v)
 		}
 	case json.Number:
@@ -105,12 +104,14 @@ func (t *secretTexts) from(v any, of *secretArgs, secret bool) {
 	}
 }
 
-// secretsOf returns the texts of a job that must not show: its token and its
-// secret arguments. Whatever resolves $var: adds the values of secret
-// variables here.
-func secretsOf(token string, of *secretArgs, args json.RawMessage) []string {
+// secretsOf returns the texts of a job that must not show: its token, the
+// secret variables that its arguments refer to, and its secret arguments.
+func secretsOf(token string, variables []string, of *secretArgs, args json.RawMessage) []string {
 	t := &secretTexts{}
 	t.add(token)
+	for _, v := range variables {
+		t.add(v)
+	}
 	if of != nil {
 		d := json.NewDecoder(bytes.NewReader(args))
 		d.UseNumber()
@@ -123,7 +124,7 @@ func secretsOf(token string, of *secretArgs, args json.RawMessage) []string {
 }
 
 // equip gives an assignment what its job needs while it runs.
-func (u *unit) equip(a *sluice.Assignment) error {
+func (u *unit) equip(a *sluice.Assignment, variables []string) error {
 	key, err := u.jobKey()
 	if err != nil {
 		return err
@@ -137,6 +138,6 @@ func (u *unit) equip(a *sluice.Assignment) error {
 		}
 		of = c.secret
 	}
-	a.Secrets = secretsOf(a.Token, of, a.Args)
+	a.Secrets = secretsOf(a.Token, variables, of, a.Args)
 	return nil
 }

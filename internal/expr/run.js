@@ -39,8 +39,13 @@ var __run, __outcome;
     return Number.isSafeInteger(n) ? n : String(v);
   };
 
-  const absent = (what) => async (path) => {
-    throw new Error(what + "(" + stringify(path) + ") cannot be read in an expression here; pass it to the step as $" + what.slice(0, 3) + ":" + path);
+  // reader gives what the server has read for the paths in the expression.
+  const reader = (what, found) => (path) => {
+    const at = found && Object.hasOwn(found, path) ? found[path] : undefined;
+    const call = what + "(" + stringify(path) + ")";
+    if (at === undefined) throw new Error(call + " cannot be read: write its path out, as in " + what + "('f/folder/name')");
+    if (at.error) throw new Error(call + ": " + at.error);
+    return at.value;
   };
 
   __run = (text, context) => {
@@ -49,8 +54,8 @@ var __run, __outcome;
       values.flow_input = { ...values.flow_input, iter: values.iter };
       delete values.iter;
     }
-    values.variable = absent("variable");
-    values.resource = absent("resource");
+    values.variable = reader("variable", values.variable);
+    values.resource = reader("resource", values.resource);
     try {
       const names = Object.keys(values);
       compile(names, text)(...names.map((n) => values[n])).then(
