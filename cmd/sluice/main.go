@@ -42,6 +42,9 @@ type cli struct {
 	Flows        flowsCmd      `cmd:"" help:"Look at flows and their versions, and change them."`
 	Schedules    schedulesCmd  `cmd:"" help:"Look at schedules, and change them."`
 	Schedule     schedulesCmd  `cmd:"" hidden:"" help:"Look at schedules, and change them."`
+	Variable     variableCmd   `cmd:"" help:"Look at variables, and change them."`
+	Resource     resourceCmd   `cmd:"" help:"Look at resources, and change them."`
+	Key          keyCmd        `cmd:"" help:"Change the keys under which secrets are encrypted."`
 	Login        loginCmd      `cmd:"" help:"Sign in, and keep that in a profile."`
 	Logout       logoutCmd     `cmd:"" help:"Sign out."`
 	Profiles     profilesCmd   `cmd:"" help:"Look at profiles, and choose one."`
