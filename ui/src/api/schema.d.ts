@@ -1213,6 +1213,11 @@ export interface components {
             skipped?: boolean;
             /** @enum {string} */
             type?: "WaitingForPriorSteps" | "WaitingForExecutor" | "WaitingForEvents" | "InProgress" | "Success" | "Failure";
+            /**
+             * Format: date-time
+             * @description Ours: of WaitingForEvents: when it fails without them; left out: it waits for ever
+             */
+            until?: string;
         };
         Obscured: {
             /** Format: int64 */
