@@ -4,6 +4,7 @@
 set -euo pipefail
 
 readonly bun=1.4.5
+readonly wmill=1.819.0 wmill_client=1.818.0 # Windmill's own clients: the tests run them against the server
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
 packages=()
@@ -13,6 +14,10 @@ need() { # PACKAGE COMMAND…: the package is missing unless the command succeed
   "$@" >/dev/null 2>&1 || packages+=("$package")
 }
 has_bun() { [[ "$(bun --version 2>/dev/null)" == "$bun" ]]; }
+has_package() { # NAME VERSION: a package of npm is installed
+  grep -qs "\"version\": \"$2\"" "/usr/local/lib/node_modules/$1/package.json"
+}
+has_wmill() { has_package windmill-cli "$wmill" && has_package windmill-client "$wmill_client" && [[ -x "$(command -v wmill)" ]]; }
 
 need bash bash --version
 need gcc gcc --version
@@ -52,4 +57,14 @@ if ! has_bun; then
   npm install -g --prefix /usr/local --no-fund --no-audit "bun@$bun"
   hash -r
   has_bun || { echo "bun $bun was installed and does not run: $(command -v bun)" >&2; exit 1; }
+fi
+
+if ! has_wmill; then
+  if ((EUID != 0)); then
+    echo "Please install: npm install -g --prefix /usr/local windmill-cli@$wmill windmill-client@$wmill_client" >&2
+    exit 1
+  fi
+  npm install -g --prefix /usr/local --no-fund --no-audit --ignore-scripts "windmill-cli@$wmill" "windmill-client@$wmill_client"
+  hash -r
+  has_wmill || { echo "windmill-cli $wmill was installed and is not there" >&2; exit 1; }
 fi

@@ -211,7 +211,8 @@ type files struct {
 	left      []string // what looks like a script but cannot be pushed
 }
 
-// findFiles lists the scripts, flows and schedules below a folder.
+// findFiles lists the scripts, flows and schedules below a folder. A folder
+// below it that has a wmill.yaml is a repository of its own and is left alone.
 func findFiles(root fs.FS) (found files, err error) {
 	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		_, language := splitScript(name)
@@ -219,6 +220,8 @@ func findFiles(root fs.FS) (found files, err error) {
 		case err != nil:
 			return err
 		case d.IsDir() && name != "." && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case d.IsDir() && name != "." && isRepository(root, name):
 			return fs.SkipDir
 		case d.IsDir() && splitFlow(name) != "":
 			found.flows = append(found.flows, name)
@@ -241,6 +244,11 @@ func findFiles(root fs.FS) (found files, err error) {
 		return files{}, sluice.Invalid("DIR", "cannot be read: %v", err)
 	}
 	return found, nil
+}
+
+func isRepository(root fs.FS, dir string) bool {
+	_, err := fs.Stat(root, path.Join(dir, "wmill.yaml"))
+	return err == nil
 }
 
 func (p *pushCmd) push(ctx context.Context, c *client.Client, root fs.FS, name string) (pushed, error) {

@@ -92,6 +92,12 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 	if in.Schedules {
 		domains = append(domains, "schedules")
 	}
+	if !in.SkipVariables {
+		domains = append(domains, "variables")
+	}
+	if !in.SkipResources {
+		domains = append(domains, "resources")
+	}
 	for _, domain := range domains {
 		if err := callerOf(ctx).may(scope{domain: domain, action: "read"}); err != nil {
 			return nil, err
@@ -109,11 +115,87 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 	if err != nil {
 		return nil, err
 	}
+	variables, err := a.packVariables(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	resources, err := a.packResources(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	files = slices.Concat(files, variables, resources)
 	var b bytes.Buffer
 	if err := write(&b, files); err != nil {
 		return nil, fmt.Errorf("write the archive of workspace %s: %w", in.Workspace, err)
 	}
 	return writeBytes(contentOctets, b.Bytes()), nil
+}
+
+// packVariables packs the variables that the caller may see; a secret sealed,
+// so that it can be given back here and nowhere else.
+func (a *API) packVariables(ctx context.Context, in *tarballIn) ([]packedFile, error) {
+	if in.SkipVariables {
+		return nil, nil
+	}
+	list, err := a.e.Variables(ctx, store.VariableFilter{Workspace: in.Workspace, Limit: engine.MaxVariables}, who(ctx, in.Workspace))
+	if err != nil {
+		return nil, err
+	}
+	var files []packedFile
+	for _, v := range list {
+		value := string(v.Value)
+		switch {
+		case v.Secret() && in.SkipSecrets:
+			continue
+		case v.Secret() && in.PlainSecret:
+			// It asks whether the caller may, and leaves an entry in the audit log.
+			if _, value, err = a.variableValue(ctx, &VariableRef{Workspace: in.Workspace, Path: v.Path}); err != nil {
+				return nil, err
+			}
+		case v.Secret():
+			value = a.e.SealedText(v)
+		}
+		data, err := json.MarshalIndent(packedVariable{value, v.Secret(), v.Description}, "", "  ")
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, packedFile{v.Path + ".variable.json", append(data, '\n')})
+	}
+	return files, nil
+}
+
+type packedVariable struct {
+	Value       string `json:"value"`
+	IsSecret    bool   `json:"is_secret"`
+	Description string `json:"description"`
+}
+
+// packResources packs the resources that the caller may see, but for what
+// scripts remember from run to run.
+func (a *API) packResources(ctx context.Context, in *tarballIn) ([]packedFile, error) {
+	if in.SkipResources {
+		return nil, nil
+	}
+	kept := func(s *store.Resource) bool { return s.Type != stateType && s.Type != "cache" }
+	list, err := a.e.Resources(ctx, store.VariableFilter{Workspace: in.Workspace, Limit: engine.MaxResources}, who(ctx, in.Workspace), kept)
+	if err != nil {
+		return nil, err
+	}
+	var files []packedFile
+	for _, s := range list {
+		data, err := json.MarshalIndent(packedResource{s.Value, s.Description, s.Type}, "", "  ")
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, packedFile{s.Path + ".resource.json", append(data, '\n')})
+	}
+	return files, nil
+}
+
+type packedResource struct {
+	Value       json.RawMessage `json:"value"`
+	Description string          `json:"description"`
+	Type        string          `json:"resource_type"`
 }
 
 func packContents(in *tarballIn, c *engine.Contents) ([]packedFile, error) {

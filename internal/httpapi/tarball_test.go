@@ -69,6 +69,9 @@ func (r *rig) fill() {
 	r.ok(200, "POST", "/api/w/main/schedules/create", `{"path":"f/a/each","schedule":"0 0 12 * * *","timezone":"UTC","script_path":"f/a/all","is_flow":false,"enabled":true,"email":"x@y.z","permissioned_as":"u/x"}`)
 	r.ok(200, "POST", "/api/w/main/schedules/setenabled/f/a/each", `{"enabled":false}`)
 	r.ok(200, "POST", "/api/w/main/folders/create", `{"name":"a","owners":[],"display_name":"A"}`)
+	r.ok(201, "POST", "/api/w/main/variables/create", `{"path":"f/a/open","value":"v","is_secret":false,"description":"D"}`)
+	r.ok(201, "POST", "/api/w/main/resources/create", `{"path":"f/a/db","resource_type":"postgresql","value":{"port":5432,"password":"$var:f/a/hidden"},"description":""}`)
+	r.ok(201, "POST", "/api/w/main/resources/create", `{"path":"f/a/last","resource_type":"state","value":1}`)
 }
 
 // TestTarball names the quirk that the archive is compared key by key: what was
@@ -84,6 +87,8 @@ func TestTarball(t *testing.T) {
 		"u/admin/bare.script.json": `{"summary":"","description":""}`,
 		"f/a/deno.script.json":     `{"summary":"","description":"","lock":""}`,
 		"f/a/flow.flow.json":       `{"summary":"F","value":{"modules":[],"concurrent_limit":1,"x":1.0},"tag":"flow"}`,
+		"f/a/open.variable.json":   `{"value":"v","is_secret":false,"description":"D"}`,
+		"f/a/db.resource.json":     `{"value":{"port":5432,"password":"$var:f/a/hidden"},"description":"","resource_type":"postgresql"}`,
 		"f/a/each.schedule.json":   `{"schedule":"0 0 12 * * *","timezone":"UTC","script_path":"f/a/all","is_flow":false,"enabled":false}`,
 	}
 	for name, text := range want {
@@ -93,7 +98,7 @@ func TestTarball(t *testing.T) {
 	if got["f/a/all.sh"] != "echo" || got["u/admin/bare.ts"] == "" || got["f/a/deno.deno.ts"] == "" || len(got) != 3 {
 		t.Errorf("code: %v", got)
 	}
-	names := slices.Sorted(maps.Keys(r.unzipped("default_ts=deno")))
+	names := slices.Sorted(maps.Keys(r.unzipped("default_ts=deno&skip_variables=true&skip_resources=true")))
 	if want := "f/a/all.script.json f/a/all.sh f/a/deno.script.json f/a/deno.ts f/a/flow.flow.json f/a/folder.meta.json u/admin/bare.bun.ts u/admin/bare.script.json"; strings.Join(names, " ") != want {
 		t.Errorf("with default_ts=deno, without schedules: %s", names)
 	}
@@ -131,7 +136,7 @@ func TestTarballAsTar(t *testing.T) {
 func TestTarballNeedsEveryRight(t *testing.T) {
 	r := newRig(t)
 	r.user("root@x.org", true)
-	all := []string{"workspaces:read", "scripts:read", "flows:read", "folders:read", "schedules:read"}
+	all := []string{"workspaces:read", "scripts:read", "flows:read", "folders:read", "schedules:read", "variables:read", "resources:read"}
 	ask := func(scopes []string) int {
 		token := r.token(engine.NewToken{Email: "root@x.org", Scopes: scopes})
 		return r.raw("GET", "/api/w/main/workspaces/tarball?include_schedules=true", "", "Authorization", "Bearer "+token).status

@@ -1,0 +1,3 @@
+days="${1:-30}"
+
+echo "cleaned what is older than $days days"

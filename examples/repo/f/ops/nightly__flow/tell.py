@@ -1,0 +1,2 @@
+def main(said: list):
+    return "; ".join(said)

@@ -1,0 +1,3 @@
+name="${1:-you}"
+
+echo "Hello, $name"

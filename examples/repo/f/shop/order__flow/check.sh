@@ -1,0 +1,3 @@
+order="$1"
+
+echo "shop-of-$order"

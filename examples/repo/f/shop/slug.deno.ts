@@ -1,0 +1,3 @@
+export function main(title: string = "Green Tea") {
+  return title.toLowerCase().replaceAll(" ", "-");
+}
