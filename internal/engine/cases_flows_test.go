@@ -445,7 +445,11 @@ func TestFlow_WhatAStepCosts(t *testing.T) {
 		loose, _ := w.cost(func() { w.pushN("f/x/loose", n); drain() })
 		looped, _ := w.cost(func() { w.runFlow("f/x/loop"); drain() })
 		t.Logf("%d jobs: %d statements loose, %d as steps", n, loose, looped)
-		if looped > 2*loose {
+		most := 2 * loose
+		if *driver == "postgres" {
+			most = 4 * loose // statements that travel together
+		}
+		if looped > most {
 			t.Errorf("%d jobs cost %d statements, as steps of a loop %d", n, loose, looped)
 		}
 

@@ -13,6 +13,19 @@ import (
 	"time"
 )
 
+func pooler(t testing.TB) string {
+	t.Helper()
+	const debian = "/usr/sbin/pgbouncer" // not in everybody's PATH
+	if _, err := os.Stat(debian); err == nil {
+		return debian
+	}
+	path, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		t.Fatalf("there is no pgbouncer (make setup installs it): %v", err)
+	}
+	return path
+}
+
 // Pooler starts a connection pooler, PgBouncer in transaction mode, before the
 // server of a connection text, and returns the text that leads through it. It
 // ends with the test.
@@ -21,12 +34,6 @@ func Pooler(t testing.TB, dsn string) string {
 	u, err := url.Parse(dsn)
 	if err != nil {
 		t.Fatal(err)
-	}
-	program := "/usr/sbin/pgbouncer"
-	if _, err := os.Stat(program); err != nil {
-		if program, err = exec.LookPath("pgbouncer"); err != nil {
-			t.Fatalf("there is no pgbouncer (make setup installs it): %v", err)
-		}
 	}
 	dir, err := os.MkdirTemp("", "sluice-pooler-")
 	if err != nil {
@@ -37,8 +44,42 @@ func Pooler(t testing.TB, dsn string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	password, _ := u.User.Password()
+	config := configure(t, dir, u, port)
+	cmd := exec.Command(pooler(t), "-q", config)
+	cmd.Dir, cmd.Env = dir, []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential(), Pdeathsig: syscall.SIGKILL}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		log.Close()
+	})
+	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	for range 1500 { // half a minute
+		c, err := net.Dial("tcp", u.Host)
+		if err == nil {
+			c.Close()
+			return u.String()
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	said, _ := os.ReadFile(log.Name())
+	t.Fatalf("the pooler does not answer\n%s", said)
+	return ""
+}
+
+// configure writes the pooler's files, which its user may read.
+func configure(t testing.TB, dir string, u *url.URL, port int) (config string) {
+	t.Helper()
 	config, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users")
+	password, _ := u.User.Password()
 	for path, text := range map[string]string{
 		config: fmt.Sprintf(`[databases]
 * = host=%s port=%s
@@ -59,41 +100,12 @@ ignore_startup_parameters = extra_float_digits
 			t.Fatal(err)
 		}
 	}
-	id := credential()
-	if id != nil {
+	if id := credential(); id != nil {
 		for _, path := range []string{dir, config, users} {
 			if err := os.Chown(path, int(id.Uid), int(id.Gid)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	cmd := exec.Command(program, "-q", config)
-	cmd.Dir, cmd.Env = dir, []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: id, Pdeathsig: syscall.SIGKILL}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		log.Close()
-	})
-	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	for late := time.Now().Add(30 * time.Second); ; {
-		c, err := net.Dial("tcp", u.Host)
-		if err == nil {
-			c.Close()
-			return u.String()
-		}
-		if time.Now().After(late) {
-			said, _ := os.ReadFile(log.Name())
-			t.Fatalf("the pooler does not answer: %v\n%s", err, said)
-		}
-		<-time.After(20 * time.Millisecond)
-	}
+	return config
 }

@@ -165,7 +165,8 @@ type Tx interface {
 	InsertJobs([]*sluice.Job) error
 	// SaveJob stores the fields of a job that change after its push (limit,
 	// state, outcome, instants, attempt counters, worker, cancellation) and
-	// draws a new Rev. It does not touch the result.
+	// draws a new Rev; a completed job is deleted by DeleteAfter as it is then. It
+	// does not touch the result.
 	SaveJob(*sluice.Job) error
 	SaveResult(seq int64, result json.RawMessage) error
 	// SaveArgs stores Args, Key, HasKey, Phase and QueueLimit of a job whose

@@ -382,6 +382,7 @@ func (t *tx) SaveJob(j *sluice.Job) error {
 	row.Rev, row.State, row.Outcome, row.Attempt, row.Lost = rev, j.State, j.Outcome, j.Attempt, j.Lost
 	row.StartedAt, row.CompletedAt, row.Worker = instant(micros(j.StartedAt)), instant(micros(j.CompletedAt)), j.Worker
 	row.CanceledBy, row.CanceledReason, row.Limit = j.CanceledBy, j.CanceledReason, nil
+	row.DeleteAfter = max(j.DeleteAfter, -1)
 	if j.Limit != nil && j.Limit.N != 0 {
 		l := *j.Limit
 		row.Limit = &l

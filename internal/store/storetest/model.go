@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -19,81 +20,108 @@ type modelLine struct {
 	later []*sluice.Job
 }
 
+// modelLines are lines by id.
+type modelLines map[int64]*modelLine
+
+func (m modelLines) clone() modelLines {
+	c := modelLines{}
+	for id, l := range m {
+		c[id] = &modelLine{row: l.row, stand: slices.Clone(l.stand), later: slices.Clone(l.later)}
+	}
+	return c
+}
+
+// modelStep is what one update does. All of it is drawn before, since an update
+// may be run more than once.
+type modelStep struct {
+	do, line, job   int
+	tag             string
+	new             *sluice.Job
+	stand, ready    bool
+	head            int
+	blocked         string
+	wake, lookAfter bool
+}
+
+func drawStep(t *rapid.T, w *world) modelStep {
+	s := modelStep{
+		do: rapid.IntRange(0, 6).Draw(t, "do"), line: rapid.IntRange(0, 1<<20).Draw(t, "line"), job: rapid.IntRange(0, 1<<20).Draw(t, "job"),
+		tag: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "tag"), new: w.job(), stand: rapid.Bool().Draw(t, "stand"), ready: rapid.Bool().Draw(t, "ready"),
+		head: rapid.IntRange(-1, 1).Draw(t, "head"), blocked: rapid.SampledFrom([]string{"", "a\n", "b\nc\n", "d\n"}).Draw(t, "blocked"),
+		wake: rapid.Bool().Draw(t, "wake"), lookAfter: rapid.Bool().Draw(t, "look inside"),
+	}
+	s.new.Priority = rapid.IntRange(-1, 1).Draw(t, "priority")
+	s.new.ScheduledFor = s.new.ScheduledFor.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "due")) * time.Second)
+	return s
+}
+
+// play does a step on a store and on the model, and returns the jobs that wait.
+func (s *modelStep) play(w *world, tx store.Tx, group int64, lines modelLines, waiting []*sluice.Job) []*sluice.Job {
+	var m *modelLine
+	if all := slices.Sorted(maps.Keys(lines)); len(all) > 0 {
+		m = lines[all[s.line%len(all)]]
+	}
+	switch {
+	case s.do <= 1:
+		l := must(tx.EnsureLine(group, "", "", s.tag))
+		if lines[l.ID] == nil {
+			lines[l.ID] = &modelLine{row: *l}
+		}
+	case m == nil:
+	case s.do == 2:
+		ok(tx.InsertJobs([]*sluice.Job{s.new}))
+		if s.stand {
+			ok(tx.Stand(m.row.ID, []*sluice.Job{s.new}))
+			m.stand = append(m.stand, s.new)
+		} else {
+			ok(tx.Postpone(m.row.ID, []*sluice.Job{s.new}))
+			m.later = append(m.later, s.new)
+		}
+		waiting = append(waiting, s.new)
+	case s.do == 3 && len(waiting) > 0:
+		j := waiting[s.job%len(waiting)]
+		stood, put := slices.Contains(m.stand, j), slices.Contains(m.later, j)
+		is := func(x *sluice.Job) bool { return x == j }
+		m.stand, m.later = slices.DeleteFunc(m.stand, is), slices.DeleteFunc(m.later, is)
+		same("leave", must(tx.Leave(m.row.ID, j)), stood)
+		same("unpostpone", must(tx.Unpostpone(m.row.ID, j)), put)
+	case s.do == 4 || s.do == 5:
+		m.row.Ready, m.row.Turn, m.row.Head.Priority, m.row.BlockedBy, m.row.WakeAt = s.ready, must(tx.NextTurn()), s.head, s.blocked, time.Time{}
+		if s.wake {
+			m.row.WakeAt = w.clock.Wall().Add(time.Duration(m.row.Turn) * time.Second)
+		}
+		ok(tx.SaveLine(&m.row))
+	case s.do == 6 && len(m.stand)+len(m.later) == 0:
+		ok(tx.DeleteLine(m.row.ID))
+		delete(lines, m.row.ID)
+	}
+	if s.lookAfter {
+		lookAtLines(w, tx, group, lines)
+	}
+	return waiting
+}
+
 // lineModel plays random stands, leaves, saves and reads against plain slices.
 func lineModel(w *world) {
+	rounds := 0
 	rapid.Check(w.T, func(t *rapid.T) {
-		tags := []string{"a", "b", "c"}
-		lines := map[int64]*modelLine{}
+		rounds++ // what a round that failed has left must not be found by the next
+		lines := modelLines{}
 		var waiting []*sluice.Job
-		pick := func(label string) *modelLine {
-			var all []int64
-			for id := range lines {
-				all = append(all, id)
-			}
-			if len(all) == 0 {
-				return nil
-			}
-			slices.Sort(all)
-			return lines[rapid.SampledFrom(all).Draw(t, label)]
-		}
-		group := w.group(rapid.StringN(8, 8, 16).Draw(t, "group")).ID
+		group := w.group(fmt.Sprint(rounds, rapid.StringN(8, 8, 16).Draw(t, "group"))).ID
 		steps := rapid.IntRange(5, 40).Draw(t, "steps")
 		for range steps {
+			s := drawStep(t, w)
+			var after modelLines
+			var wait []*sluice.Job
 			err := w.try(func(tx store.Tx) {
-				switch rapid.IntRange(0, 6).Draw(t, "do") {
-				case 0, 1:
-					l := must(tx.EnsureLine(group, "", "", rapid.SampledFrom(tags).Draw(t, "tag")))
-					if lines[l.ID] == nil {
-						lines[l.ID] = &modelLine{row: *l}
-					}
-				case 2:
-					if m := pick("line"); m != nil {
-						j := w.job()
-						j.Priority = rapid.IntRange(-1, 1).Draw(t, "priority")
-						j.ScheduledFor = j.ScheduledFor.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "due")) * time.Second)
-						ok(tx.InsertJobs([]*sluice.Job{j}))
-						if rapid.Bool().Draw(t, "stand") {
-							ok(tx.Stand(m.row.ID, []*sluice.Job{j}))
-							m.stand = append(m.stand, j)
-						} else {
-							ok(tx.Postpone(m.row.ID, []*sluice.Job{j}))
-							m.later = append(m.later, j)
-						}
-						waiting = append(waiting, j)
-					}
-				case 3:
-					if m := pick("line"); m != nil && len(waiting) > 0 {
-						j := rapid.SampledFrom(waiting).Draw(t, "job")
-						stood, put := slices.Contains(m.stand, j), slices.Contains(m.later, j)
-						is := func(x *sluice.Job) bool { return x == j }
-						m.stand, m.later = slices.DeleteFunc(m.stand, is), slices.DeleteFunc(m.later, is)
-						same("leave", must(tx.Leave(m.row.ID, j)), stood)
-						same("unpostpone", must(tx.Unpostpone(m.row.ID, j)), put)
-					}
-				case 4, 5:
-					if m := pick("line"); m != nil {
-						m.row.Ready, m.row.Turn = rapid.Bool().Draw(t, "ready"), must(tx.NextTurn())
-						m.row.Head.Priority = rapid.IntRange(-1, 1).Draw(t, "head")
-						m.row.BlockedBy = rapid.SampledFrom([]string{"", "a\n", "b\nc\n", "d\n"}).Draw(t, "blocked")
-						m.row.WakeAt = time.Time{}
-						if rapid.Bool().Draw(t, "wake") {
-							m.row.WakeAt = w.clock.Wall().Add(time.Duration(m.row.Turn) * time.Second)
-						}
-						ok(tx.SaveLine(&m.row))
-					}
-				case 6:
-					if m := pick("line"); m != nil && len(m.stand)+len(m.later) == 0 {
-						ok(tx.DeleteLine(m.row.ID))
-						delete(lines, m.row.ID)
-					}
-				}
-				if rapid.Bool().Draw(t, "look inside") {
-					lookAtLines(w, tx, group, lines)
-				}
+				after = lines.clone()
+				wait = s.play(w, tx, group, after, waiting[:len(waiting):len(waiting)])
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
+			lines, waiting = after, wait
 		}
 		err := w.try(func(tx store.Tx) {
 			lookAtLines(w, tx, group, lines)
@@ -117,7 +145,7 @@ func same(what string, got, want any) {
 	}
 }
 
-func lookAtLines(w *world, tx store.Tx, group int64, lines map[int64]*modelLine) {
+func lookAtLines(w *world, tx store.Tx, group int64, lines modelLines) {
 	var all []*store.Line
 	for id, m := range lines {
 		all = append(all, &m.row)
@@ -155,7 +183,7 @@ func lookAtLines(w *world, tx store.Tx, group int64, lines map[int64]*modelLine)
 	}
 	slices.SortFunc(all, func(a, b *store.Line) int { return a.WakeAt.Compare(b.WakeAt) })
 	all = slices.DeleteFunc(all, func(l *store.Line) bool { return l.WakeAt.IsZero() })
-	same("due", lineIDs(must(tx.DueLines(w.clock.Wall().Add(1000*time.Hour), 10))), lineIDs(all))
+	same("due", lineIDs(must(tx.DueLines(w.clock.Wall().Add(1_000_000*time.Hour), 10))), lineIDs(all))
 }
 
 func blocks(list string, tags []string) bool {
