@@ -143,14 +143,14 @@ func tsImport(spec string) Import {
 	case strings.HasPrefix(name, "./"), strings.HasPrefix(name, "../"), isScriptRoot(root) && strings.Count(name, "/") >= 2:
 		i.Kind, i.Name = ScriptImport, scriptPath(strings.TrimPrefix(name, "/"))
 		return i
-	case strings.HasPrefix(name, "node:"), strings.HasPrefix(name, "bun:"), name == "bun":
+	case strings.HasPrefix(name, "node:"), strings.HasPrefix(name, "bun:"), name == "bun",
+		strings.HasPrefix(name, "/"): // a file of the worker's machine: no registry has it
 		i.Kind, i.Name = BuiltinImport, name
 		return i
 	case strings.HasPrefix(name, "jsr:"), strings.Contains(name, "://"), strings.HasPrefix(name, "data:"):
 		i.Kind, i.Name = URLImport, name
 		return i
 	}
-	name = strings.TrimPrefix(name, "/")
 	parts := strings.SplitN(name, "/", 2)
 	if strings.HasPrefix(name, "@") && len(parts) == 2 {
 		scoped := strings.SplitN(parts[1], "/", 2)

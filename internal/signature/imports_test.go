@@ -27,8 +27,8 @@ func TestImports(t *testing.T) {
 			"builtin fs; builtin node:path; builtin bun:sqlite; builtin bun; builtin fs/promises; package url",
 		},
 		{
-			"bun", `import a from "./a.ts"; import b from "../x/b.bun.ts"; import c from "/f/x/c.ts"; import d from "f/x/d"; import e from "u/ann/e"; import g from "f"`,
-			"script ./a; script ../x/b; script f/x/c; script f/x/d; script u/ann/e; package f",
+			"bun", `import a from "./a.ts"; import b from "../x/b.bun.ts"; import c from "/f/x/c.ts"; import d from "f/x/d"; import e from "u/ann/e"; import g from "f"; import h from "/usr/lib/h.mjs"`,
+			"script ./a; script ../x/b; script f/x/c; script f/x/d; script u/ann/e; package f; builtin /usr/lib/h.mjs",
 		},
 		{
 			"deno", `import a from "https://x.y/a.ts"; import b from "jsr:@std/b"; const c = await import("c"), d = require('d'); x.require("no"); x.import("no"); import(e); import.meta.url; // import "no"`,
