@@ -13,6 +13,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0, // the policy allows no data: URLs of fonts
     reportCompressedSize: false,
+    chunkSizeWarningLimit: 700, // the editor, which is loaded when somebody edits
   },
   server: {
     proxy: { '/api': { target: process.env.SLUICE ?? 'http://127.0.0.1:8000', changeOrigin: false } },

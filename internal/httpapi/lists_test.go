@@ -237,3 +237,37 @@ func TestListJobsOfAGroupInAllWorkspaces(t *testing.T) {
 		t.Errorf("%d", got.status)
 	}
 }
+
+// TestListsOfAKey asks lists and counts for the jobs of one concurrency key,
+// and for those that are not due yet.
+func TestListsOfAKey(t *testing.T) {
+	r := newRig(t)
+	r.script("f/a", `"concurrent_limit":1,"concurrency_key":"k/$args[x]"`)
+	r.script("f/b", "")
+	one := r.run("f/a", `{"x":"1"}`)
+	r.run("f/a", `{"x":"2"}`)
+	r.run("f/b", "")
+	later := r.ok(201, "POST", "/api/w/main/jobs/run/p/f/a?scheduled_in_secs=3600", `{"x":"1"}`)
+	ids := func(route string) (out []string) {
+		for _, j := range r.list(r.ok(200, "GET", route, "")) {
+			out = append(out, j.(map[string]any)["id"].(string))
+		}
+		return out
+	}
+	for route, want := range map[string]string{
+		"/api/w/main/jobs/list?concurrency_key=k/1":                                     fmt.Sprint([]string{later, one}),
+		"/api/w/main/jobs/queue/list?concurrency_key=k/1&scheduled_for_before_now=true": fmt.Sprint([]string{one}),
+		"/api/w/main/jobs/list?scheduled_for_after_now=true":                            fmt.Sprint([]string{later}),
+		"/api/w/main/jobs/list?concurrency_key=":                                        "[]", // an empty key is a key
+	} {
+		if got := fmt.Sprint(ids(route)); got != want {
+			t.Errorf("%s: %s, want %s", route, got, want)
+		}
+	}
+	if got := r.ok(200, "GET", "/api/w/main/jobs/queue/count?concurrency_key=k/2", ""); !strings.Contains(got, `"database_length":1`) {
+		t.Errorf("counted %s", got)
+	}
+	if got := r.ok(200, "GET", "/api/w/main/jobs_u/get/"+one, ""); !strings.Contains(got, `"concurrency_key":"k/1"`) {
+		t.Errorf("a job does not show its key: %s", got)
+	}
+}

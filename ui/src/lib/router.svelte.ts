@@ -40,6 +40,11 @@ class Router {
     return hrefIn(this.place.workspace, page, of, query);
   }
 
+  /** group is the link to a concurrency group: any key, an empty one included. */
+  group(key: string): string {
+    return this.href('limit', '', new URLSearchParams({ key }));
+  }
+
   go(page: string, of = '', query?: Record<string, string | undefined>): void {
     location.hash = this.href(page, of, query);
   }
