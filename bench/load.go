@@ -83,6 +83,7 @@ func pgLoad() []value {
 
 // cycle takes n jobs and ends them. It notes how long the claim took.
 func (w *world) cycle(ctx context.Context, n int, took *time.Duration) error {
+	w.beat()
 	at := time.Now()
 	w.takes++
 	got, err := w.e.TakeNow(ctx, sluice.TakeRequest{Worker: "w", TakeNo: w.takes, Tags: []string{"noop"}, Places: n})

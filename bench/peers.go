@@ -23,7 +23,10 @@ func openPool(dsn string) *pgxpool.Pool {
 }
 
 // plain is what hand-written SQL gave: from the insertion, and from then on.
-type plain struct{ all, burn float64 }
+type plain struct {
+	all  float64 // a second
+	burn burnt
+}
 
 // plainSQL is the least that a queue in a table does: insert, claim, complete,
 // in the same batches as ours, with no worker around it.
@@ -40,7 +43,7 @@ args bytea NOT NULL, result bytea, started timestamptz, completed timestamptz) W
 	for done := 0; done < n; done += pushBatch {
 		check1(pool.Exec(ctx, `INSERT INTO plain (args) SELECT '{}' FROM generate_series(1, $1::int)`, min(pushBatch, n-done)))
 	}
-	inserted := time.Now()
+	inserted, cpu := time.Now(), cpuNow()
 	var left atomic.Int64
 	left.Store(int64(n))
 	var wg sync.WaitGroup
@@ -66,7 +69,9 @@ args bytea NOT NULL, result bytea, started timestamptz, completed timestamptz) W
 		})
 	}
 	wg.Wait()
-	return plain{all: float64(n) / time.Since(began).Seconds(), burn: float64(n) / time.Since(inserted).Seconds()}
+	p := plain{all: float64(n) / time.Since(began).Seconds(), burn: burnt{perSecond: float64(n) / time.Since(inserted).Seconds()}}
+	p.burn.ours, p.burn.pg = cpuSince(cpu, n)
+	return p
 }
 
 // riverNoop is a job of River that does nothing.
@@ -86,7 +91,7 @@ func (r *riverWorker) Work(context.Context, *river.Job[riverNoop]) error {
 
 // riverBurnDown has River work off n jobs that were inserted before: from its
 // start to the last completion that its table shows.
-func riverBurnDown(n int) float64 {
+func riverBurnDown(n int) burnt {
 	dsn, drop := newDatabase()
 	defer drop()
 	ctx := context.Background()
@@ -109,13 +114,18 @@ func riverBurnDown(n int) float64 {
 		check1(client.InsertManyFast(ctx, batch))
 	}
 	pgDo(dsn, "ANALYZE")
+	forgetStatements(dsn)
+	cpu := cpuNow()
 	began := time.Now()
 	check(client.Start(ctx))
 	s.wait(10 * time.Minute)
 	awaitRow(dsn, "SELECT NOT EXISTS (SELECT 1 FROM river_job WHERE state <> 'completed')")
 	took := time.Since(began)
+	b := burnt{perSecond: float64(n) / took.Seconds()}
+	b.ours, b.pg = cpuSince(cpu, n)
 	check(client.Stop(ctx))
-	return float64(n) / took.Seconds()
+	printDearest(dsn, n)
+	return b
 }
 
 // limiter is what a peer's limiter did.

@@ -73,6 +73,9 @@ func startPostgres() {
 	for _, s := range pgSettings {
 		args = append(args, "-c", s)
 	}
+	if dearest {
+		args = append(args, "-c", "shared_preload_libraries=pg_stat_statements", "-c", "pg_stat_statements.track=top")
+	}
 	pg.cmd, pg.done = exec.Command(filepath.Join(bin, "postgres"), args...), make(chan struct{})
 	pg.cmd.Dir, pg.cmd.SysProcAttr = pg.dir, attr
 	log := check1(os.Create(filepath.Join(pg.dir, "log")))
@@ -182,6 +185,56 @@ func openServer(dsn string, conns int, o engine.Options) *world {
 	w := newWorld(dir, check1(postgres.Open(context.Background(), dsn, postgres.Options{Logger: quiet, MaxConns: conns})), o)
 	w.url = dsn
 	return w
+}
+
+// pgCPU is the processor time that the server's processes have used so far.
+func pgCPU() time.Duration {
+	ticks := int64(0)
+	for _, path := range check1(filepath.Glob("/proc/[0-9]*/stat")) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		n := func(i int) int64 { return check1(strconv.ParseInt(f[i], 10, 64)) }
+		switch own := strings.HasPrefix(string(text), strconv.Itoa(pg.cmd.Process.Pid)+" "); {
+		case own:
+			ticks += n(11) + n(12) + n(13) + n(14) // those of its children that have ended, too
+		case n(1) == int64(pg.cmd.Process.Pid):
+			ticks += n(11) + n(12)
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond // of Linux
+}
+
+// dearest says that burn-downs print their dearest statements.
+var dearest bool
+
+// printDearest prints which statements took the server longest since
+// forgetStatements, for n jobs.
+func printDearest(dsn string, n int) {
+	if !dearest {
+		return
+	}
+	ctx := context.Background()
+	conn := check1(pgx.Connect(ctx, dsn))
+	defer conn.Close(ctx)
+	rows := check1(conn.Query(ctx, `SELECT calls, total_exec_time + total_plan_time, rows, shared_blks_hit + shared_blks_read,
+left(regexp_replace(query, '\s+', ' ', 'g'), 110) FROM pg_stat_statements ORDER BY 2 DESC LIMIT 25`))
+	for rows.Next() {
+		var calls, returned, blocks int64
+		var took float64
+		var text string
+		check(rows.Scan(&calls, &took, &returned, &blocks, &text))
+		fmt.Printf("    %7d × %8.3f ms = %6.1f µs a job, %7d rows, %6.1f blocks a call: %s\n", calls, took/float64(calls), took*1000/float64(n), returned, float64(blocks)/float64(calls), text)
+	}
+	check(rows.Err())
+}
+
+func forgetStatements(dsn string) {
+	if dearest {
+		pgDo(dsn, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements", "SELECT pg_stat_statements_reset()")
+	}
 }
 
 // bareCommits returns the p50 and p99 latency of transactions that change one

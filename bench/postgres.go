@@ -29,7 +29,7 @@ func size(n int) int {
 const (
 	burnJobs  = 100_000
 	burnKeys  = 10_000
-	pgPlaces  = 1_000 // of all servers together, and of each peer
+	pgPlaces  = 1_000 // of each server, and of each peer
 	freeJobs  = 20_000
 	fullLines = 100
 )
@@ -48,15 +48,33 @@ type burnt struct {
 	perSecond  float64
 	statements float64 // a job
 	trips      float64 // a job
+	ours, pg   float64 // µs of processor time a job, here and in the database
 }
 
-// burn pushes n jobs, starts a worker at each server, which share the places,
-// and measures from there to the last durable completion.
+func (b burnt) note() string {
+	return fmt.Sprintf("%.3f statements, %.3f round trips, %.0f + %.0f µs of CPU a job", b.statements, b.trips, b.ours, b.pg)
+}
+
+func (b burnt) cpuNote() string { return fmt.Sprintf("%.0f + %.0f µs of CPU a job", b.ours, b.pg) }
+
+// cpuNow is the processor time that this process and the database have used.
+func cpuNow() [2]time.Duration { return [2]time.Duration{cpuTime(), pgCPU()} }
+
+// cpuSince is what was used since, in µs for each of n jobs.
+func cpuSince(before [2]time.Duration, n int) (ours, pg float64) {
+	now := cpuNow()
+	per := func(i int) float64 { return float64((now[i] - before[i]).Microseconds()) / float64(n) }
+	return per(0), per(1)
+}
+
+// burn pushes n jobs, starts a worker at each server, and measures from there to the last durable completion.
 func (w *world) burn(path string, n int, arg func(i int) int) burnt {
 	var before int64
 	pgQuery(w.url, "SELECT coalesce(max(seq), 0) FROM job_state", &before)
 	w.push(path, n, arg)
 	pgDo(w.url, "ANALYZE")
+	forgetStatements(w.url)
+	cpu := cpuNow()
 	servers := append([]*world{w}, w.others...)
 	s := newSpans(n)
 	statements, trips := w.statements()
@@ -64,7 +82,7 @@ func (w *world) burn(path string, n int, arg func(i int) int) burnt {
 	var drain []func()
 	for i, o := range servers {
 		drain = append(drain, o.workWith(worker.Config{
-			Name: fmt.Sprintf("burn-%d-%d", i, began.UnixNano()), Places: pgPlaces / len(servers), Tags: []string{"noop"},
+			Name: fmt.Sprintf("burn-%d-%d", i, began.UnixNano()), Places: pgPlaces, Tags: []string{"noop"},
 			Executors: map[string]worker.Executor{"noop": noop(s)}, Isolation: &supervisor.Isolation{},
 		}))
 	}
@@ -72,10 +90,13 @@ func (w *world) burn(path string, n int, arg func(i int) int) burnt {
 	awaitRow(w.url, fmt.Sprintf("SELECT NOT EXISTS (SELECT 1 FROM job_state WHERE state < 3 AND seq > %d)", before))
 	took := time.Since(began)
 	after, tripsAfter := w.statements()
+	b := burnt{perSecond: float64(n) / took.Seconds(), statements: float64(after-statements) / float64(n), trips: float64(tripsAfter-trips) / float64(n)}
+	b.ours, b.pg = cpuSince(cpu, n)
 	for _, f := range drain {
 		f()
 	}
-	return burnt{float64(n) / took.Seconds(), float64(after-statements) / float64(n), float64(tripsAfter-trips) / float64(n)}
+	printDearest(w.url, n)
+	return b
 }
 
 // awaitRow waits until a query says true.
@@ -213,22 +234,18 @@ func pgBurnDown() []value {
 	plain := plainSQL(n, 4)
 	what := fmt.Sprintf("burn-down of %d: ", n)
 	return []value{
-		{Name: what + "plain SQL, claim and complete", Got: plain.burn, Unit: "jobs/s"},
-		{Name: what + "River, tuned", Got: peer, Unit: "jobs/s"},
+		{Name: what + "plain SQL, claim and complete", Got: plain.burn.perSecond, Unit: "jobs/s", Note: plain.burn.cpuNote()},
+		{Name: what + "River, tuned", Got: peer.perSecond, Unit: "jobs/s", Note: peer.cpuNote()},
 		{Name: what + "unlimited", Got: one.perSecond, Unit: "jobs/s", Note: one.note()},
 		{Name: what + "limited, 10,000 keys", Got: keys.perSecond, Unit: "jobs/s", Note: keys.note()},
-		{Name: "unlimited ÷ River", Got: one.perSecond / peer, Bound: 1},
-		{Name: "unlimited ÷ plain SQL, claim and complete", Got: one.perSecond / plain.burn},
+		{Name: "unlimited ÷ River", Got: one.perSecond / peer.perSecond, Bound: 1},
+		{Name: "CPU a job: River ÷ unlimited", Got: (peer.ours + peer.pg) / (one.ours + one.pg)},
+		{Name: "unlimited ÷ plain SQL, claim and complete", Got: one.perSecond / plain.burn.perSecond},
 		{Name: "limited, 10,000 keys ÷ unlimited", Got: keys.perSecond / one.perSecond, Bound: 0.7},
 	}
 }
 
-func (b burnt) note() string {
-	return fmt.Sprintf("%.3f statements and %.3f round trips a job", b.statements, b.trips)
-}
-
-// pgServers burns down the same with one server and with three, which share the
-// places.
+// pgServers burns down the same with one server and with three.
 func pgServers() []value {
 	n := size(burnJobs) / 2
 	var out []value

@@ -121,6 +121,7 @@ func (w *world) queue(jobs int, change func(n *engine.NewJob, i int)) {
 		check(err)
 	}
 	for done := 0; done < jobs; {
+		w.beat()
 		w.takes++
 		got := check1(w.e.TakeNow(ctx, sluice.TakeRequest{Worker: "w", TakeNo: w.takes, Tags: []string{"noop"}, Places: takeBatch}))
 		if len(got) == 0 {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice"
 	"sluice/internal/engine"
 	"sluice/internal/store"
 	"sluice/internal/store/sqlite"
@@ -26,6 +27,7 @@ type world struct {
 	stop   context.CancelFunc
 	loops  sync.WaitGroup
 	takes  int64
+	beaten time.Time
 	url    string   // of its database, if that is PostgreSQL's
 	others []*world // further servers on it
 	drop   func()   // the database; nil: it is in dir
@@ -112,6 +114,19 @@ func (w *world) push(path string, n int, arg func(i int) int) {
 		check(err)
 	}
 }
+
+// beat sends a heartbeat of the worker that takes with its own hands, while it
+// holds nothing, if the last was a while ago: it would be given up otherwise.
+func (w *world) beat() {
+	if time.Since(w.beaten) < 10*time.Second {
+		return
+	}
+	w.beaten = time.Now()
+	check1(w.e.Heartbeat(context.Background(), sluice.Heartbeat{Worker: "w", Tags: []string{"noop"}, Places: maxTake, SettledTake: w.takes}))
+}
+
+// maxTake is the most that such a worker takes at once.
+const maxTake = 1000
 
 // span is when the body of a job ran, by the monotonic clock.
 type span struct {

@@ -225,20 +225,22 @@ func (t *tx) LockExecutions(ids []int64) ([]*sluice.Execution, map[int64]*store.
 			groups = append(groups, e.row.GroupID)
 		}
 	}
-	var err error
-	if len(ask) > 0 {
-		err = t.readExecs(ask)
+	if err := t.lockRows(groups, nil, lockOptions{}); err != nil {
+		return nil, nil, err
 	}
-	if err == nil {
+	if len(ask) > 0 { // behind the other locks: what is read before a lock has to be read again
+		if err := t.readExecs(ask); err != nil {
+			return nil, nil, err
+		}
+		groups = groups[:0]
 		for _, id := range ask {
 			if e := t.execs[id]; e != nil && e.row.GroupID != 0 {
 				groups = append(groups, e.row.GroupID)
 			}
 		}
-		err = t.lockRows(groups, nil, lockOptions{})
-	}
-	if err != nil {
-		return nil, nil, err
+		if err := t.lockRows(groups, nil, lockOptions{}); err != nil {
+			return nil, nil, err
+		}
 	}
 	list := make([]*sluice.Execution, len(ids))
 	of := map[int64]*store.Group{}

@@ -139,6 +139,9 @@ func (t *tx) keepHeads(lines []int64, heads map[int64][]*sluice.Job, most int) {
 			continue
 		}
 		jobs := heads[id]
+		if len(jobs) < most && int64(len(jobs)) < e.l.Queued {
+			continue // they were not read
+		}
 		e.whole = len(jobs) < most
 		for _, j := range jobs {
 			t.keepJob(j).safe = true
@@ -384,7 +387,7 @@ func (t *tx) ReadyLines(tags []string, most int) ([]*store.Line, error) {
 		if err != nil || len(found) == 0 {
 			return nil, err
 		}
-		if err := t.lockCandidates(found, most/min(len(found), most)+1); err != nil {
+		if err := t.lockCandidates(found, most, most/min(len(found), most)+1); err != nil {
 			return nil, err
 		}
 		var list []*store.Line
@@ -410,9 +413,9 @@ func (t *tx) ReadyLines(tags []string, most int) ([]*store.Line, error) {
 // maxAsk bounds how many lines are looked at for some that nobody has locked.
 const maxAsk = 4096
 
-// lockCandidates locks lines or their groups, as far as nobody else has, and
-// reads some of their first jobs.
-func (t *tx) lockCandidates(list []candidate, heads int) error {
+// lockCandidates locks lines or their groups, the first `most` of those that
+// nobody else has locked, and reads some of their first jobs.
+func (t *tx) lockCandidates(list []candidate, most, heads int) error {
 	var groups, lines []int64
 	for _, c := range list {
 		if c.group != 0 {
@@ -421,7 +424,7 @@ func (t *tx) lockCandidates(list []candidate, heads int) error {
 			lines = append(lines, c.id)
 		}
 	}
-	o := lockOptions{skip: true, heads: max(heads, 2)}
+	o := lockOptions{skip: true, most: most, heads: max(heads, 2)}
 	for _, c := range list {
 		if e := t.lines[c.id]; e != nil && !e.gone && !e.fresh && e.heads == nil && !e.whole {
 			o.known = append(o.known, c.id)
@@ -445,7 +448,7 @@ func (t *tx) DueLines(now time.Time, most int) ([]*store.Line, error) {
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	if err := t.lockCandidates(found, 2); err != nil {
+	if err := t.lockCandidates(found, most, 2); err != nil {
 		return nil, err
 	}
 	var list []*store.Line

@@ -109,19 +109,28 @@ func (t *tx) lockWanted(p *pipe) {
 // lockOptions say how rows are locked.
 type lockOptions struct {
 	skip  bool    // leave out what somebody else has locked
+	most  int     // so many groups, and as many lines, the first of those that nobody else has locked; 0: all
 	heads int     // first jobs to read of each line
 	known []int64 // lines that are locked already, of which to read them too
 }
 
 const (
-	qTryGroups  = `SELECT ` + groupCols + ` FROM grp WHERE id = ANY($1::bigint[]) ORDER BY key FOR UPDATE SKIP LOCKED`
+	qTryGroups = `SELECT ` + groupCols + ` FROM unnest($1::bigint[]) WITH ORDINALITY AS u (wanted, n) JOIN grp ON grp.id = u.wanted
+ORDER BY u.n LIMIT $2::bigint FOR UPDATE OF grp SKIP LOCKED`
 	qGroupsHere = `SELECT id FROM grp WHERE id = ANY($1::bigint[])`
-	qTryLines   = `SELECT ` + lineCols + ` FROM line WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED`
-	qLinesHere  = `SELECT id FROM line WHERE id = ANY($1::bigint[])`
-	qLinesOfIDs = `SELECT ` + lineCols + ` FROM line WHERE group_id = ANY($1::bigint[])`
-	qHeadsOf    = `SELECT st.line_id, ` + jobCols + ` FROM line CROSS JOIN LATERAL (SELECT * FROM stand WHERE stand.line_id = line.id
+	qTryLines   = `SELECT ` + lineCols + ` FROM unnest($1::bigint[]) WITH ORDINALITY AS u (wanted, n) JOIN line ON line.id = u.wanted
+ORDER BY u.n LIMIT $2::bigint FOR UPDATE OF line SKIP LOCKED`
+	qLinesHere = `SELECT id FROM line WHERE id = ANY($1::bigint[])`
+	// Of what others have locked nothing more is read: a row that this transaction
+	// has locked bears its number, as one that it has written does.
+	qLinesOfLocked = `SELECT ` + lineCols + `, grp.id FROM grp LEFT JOIN line ON line.group_id = grp.id
+WHERE grp.id = ANY($1::bigint[]) AND pg_current_xact_id()::xid IN (grp.xmax, grp.xmin)`
+	qHeadsOf = `SELECT st.line_id, ` + jobCols + ` FROM (
+SELECT line.id FROM grp JOIN line ON line.group_id = grp.id WHERE grp.id = ANY($1::bigint[]) AND pg_current_xact_id()::xid IN (grp.xmax, grp.xmin)
+UNION SELECT id FROM line WHERE id = ANY($2::bigint[]) AND pg_current_xact_id()::xid IN (xmax, xmin)
+UNION SELECT unnest($4::bigint[])) AS mine CROSS JOIN LATERAL (SELECT * FROM stand WHERE stand.line_id = mine.id
 ORDER BY neg, due_us, job_seq LIMIT $3::bigint) AS st JOIN job ON job.seq = st.job_seq JOIN job_state ON job_state.seq = job.seq
-WHERE line.group_id = ANY($1::bigint[]) OR line.id = ANY($2::bigint[]) ORDER BY st.line_id, st.neg, st.due_us, st.job_seq`
+ORDER BY st.line_id, st.neg, st.due_us, st.job_seq`
 )
 
 // lockRows locks groups, and lines by themselves, without waiting, and reads
@@ -135,22 +144,35 @@ func (t *tx) lockRows(groupIDs, lineIDs []int64, o lockOptions) error {
 	}
 	var groups, groupsHere, linesHere []int64
 	var lines []*store.Line
-	heads := map[int64][]*sluice.Job{}
+	heads, mine := map[int64][]*sluice.Job{}, map[int64]bool{}
+	most := any(nil) // without a limit
+	if o.most > 0 {
+		most = int64(o.most)
+	}
 	p := &pipe{}
 	if len(groupIDs) > 0 {
-		p.add(func(r *row) { groups = append(groups, t.keepGroup(scanGroup(r)).g.ID) }, qTryGroups, groupIDs)
-		p.add(func(r *row) { groupsHere = append(groupsHere, r.getInt()) }, qGroupsHere, groupIDs)
-		p.add(func(r *row) { lines = append(lines, scanLine(r)) }, qLinesOfIDs, groupIDs)
+		p.add(func(r *row) { groups = append(groups, t.keepGroup(scanGroup(r)).g.ID) }, qTryGroups, groupIDs, most)
+		if !o.skip {
+			p.add(func(r *row) { groupsHere = append(groupsHere, r.getInt()) }, qGroupsHere, groupIDs)
+		}
+		p.add(func(r *row) {
+			if l := scanLine(r); l.ID != 0 {
+				lines = append(lines, l)
+			}
+			mine[r.getInt()] = true
+		}, qLinesOfLocked, groupIDs)
 	}
 	if len(lineIDs) > 0 {
-		p.add(func(r *row) { t.keepLine(scanLine(r)).locked = true }, qTryLines, lineIDs)
-		p.add(func(r *row) { linesHere = append(linesHere, r.getInt()) }, qLinesHere, lineIDs)
+		p.add(func(r *row) { t.keepLine(scanLine(r)).locked = true }, qTryLines, lineIDs, most)
+		if !o.skip {
+			p.add(func(r *row) { linesHere = append(linesHere, r.getInt()) }, qLinesHere, lineIDs)
+		}
 	}
 	if o.heads > 0 {
 		p.add(func(r *row) {
 			line := r.getInt()
 			heads[line] = append(heads[line], scanJob(r))
-		}, qHeadsOf, groupIDs, slices.Concat(lineIDs, o.known), int64(o.heads))
+		}, qHeadsOf, groupIDs, lineIDs, int64(o.heads), o.known)
 	}
 	t.draw(p)
 	see := kinds(0)
@@ -162,6 +184,10 @@ func (t *tx) lockRows(groupIDs, lineIDs []int64, o lockOptions) error {
 	}
 	t.keepLinesOf(groups, lines)
 	for _, id := range groups {
+		if !mine[id] {
+			t.lost = sluice.Errorf(sluice.CodeInternal, "group %d is locked, but does not say by whom", id)
+			return t.lost
+		}
 		for _, e := range t.groupLines[id] {
 			o.known = append(o.known, e.l.ID)
 		}
@@ -169,12 +195,12 @@ func (t *tx) lockRows(groupIDs, lineIDs []int64, o lockOptions) error {
 	if o.heads > 0 {
 		t.keepHeads(append(o.known, lineIDs...), heads, o.heads)
 	}
-	left := wants{groups: except(groupsHere, t.groups), lines: except(linesHere, t.lines)}
-	if left.none() {
+	if o.skip { // one that is gone counts, too; it is not looked for again
+		t.skipped = t.skipped || len(except(groupIDs, t.groups))+len(except(lineIDs, t.lines)) > 0
 		return nil
 	}
-	if o.skip {
-		t.skipped = true
+	left := wants{groups: except(groupsHere, t.groups), lines: except(linesHere, t.lines)}
+	if left.none() {
 		return nil
 	}
 	t.wants.add(left)
@@ -182,16 +208,17 @@ func (t *tx) lockRows(groupIDs, lineIDs []int64, o lockOptions) error {
 }
 
 // missing returns the distinct ids that are not in a map, or that still lack
-// something there, sorted.
+// something there, in the order of ids.
 func missing[E any](ids []int64, in map[int64]E, lacks func(E) bool) []int64 {
 	var out []int64
+	seen := make(map[int64]bool, len(ids))
 	for _, id := range ids {
-		if e, known := in[id]; id != 0 && (!known || lacks != nil && lacks(e)) {
+		if e, known := in[id]; id != 0 && !seen[id] && (!known || lacks != nil && lacks(e)) {
+			seen[id] = true
 			out = append(out, id)
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
 func except[E any](ids []int64, in map[int64]E) (out []int64) {
