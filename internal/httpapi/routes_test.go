@@ -357,7 +357,7 @@ var routeTable = []struct {
 func TestRoutes(t *testing.T) {
 	s := newScene(t)
 	covered := map[string]bool{}
-	for _, row := range slices.Concat(routeTable, variableRoutes) {
+	for _, row := range slices.Concat(routeTable, variableRoutes, folderRoutes) {
 		method, _, _ := strings.Cut(row.route, " ")
 		path, body := s.names.Replace(row.path), s.names.Replace(row.body)
 		covered[row.route] = true
