@@ -282,8 +282,8 @@ func (p *place) call(method, path, body string) string {
 	return string(data)
 }
 
-func (p *place) get(path string) string        { p.t.Helper(); return p.call("GET", path, "") }
-func (p *place) post(path, body string) string { p.t.Helper(); return p.call("POST", path, body) }
+func (p *place) get(path string) string { p.t.Helper(); return p.call("GET", path, "") }
+func (p *place) post(path, body string) { p.t.Helper(); p.call("POST", path, body) }
 
 // TestWindmillCommands uses every command of Windmill's command line that has
 // to do with scripts, flows, schedules, limits and their jobs.
