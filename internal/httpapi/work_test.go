@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"testing"
+	"time"
 
 	"sluice"
 )
@@ -45,5 +47,35 @@ func TestWorkIsHandedOutInPieces(t *testing.T) {
 	r.read(call("settle", body(settleIn{Reports: []sluice.Report{report}, Take: &take})), &settled)
 	if len(settled.Assignments) != mostTaken || len(settled.Errors) != 1 || settled.Errors[0] != nil {
 		t.Errorf("the second answer has %d jobs, errors %+v", len(settled.Assignments), settled.Errors)
+	}
+}
+
+// TestWorkersTellNoTime: nothing that a worker says holds an instant, so that a
+// clock of its that is wrong changes nothing.
+func TestWorkersTellNoTime(t *testing.T) {
+	seen := map[reflect.Type]bool{}
+	var walk func(in reflect.Type, path string)
+	walk = func(in reflect.Type, path string) {
+		switch {
+		case in == reflect.TypeFor[time.Time]():
+			t.Errorf("%s is an instant", path)
+		case seen[in]:
+		default:
+			seen[in] = true
+			switch in.Kind() {
+			case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+				walk(in.Elem(), path+"[]")
+			case reflect.Struct:
+				for f := range in.Fields() {
+					walk(f.Type, path+"."+f.Name)
+				}
+			}
+		}
+	}
+	for _, v := range []any{sluice.TakeRequest{}, settleIn{}, namedIn{}, sluice.Heartbeat{}, sluice.LogChunk{}, instanceIn{}} {
+		walk(reflect.TypeOf(v), reflect.TypeOf(v).Name())
+	}
+	if len(seen) < 10 {
+		t.Errorf("only %d types were looked at", len(seen))
 	}
 }
