@@ -41,10 +41,18 @@ export async function furnish(server) {
   return [
     { name: 'run-waiting', where: `run/${charges[23]}`, ready: (page) => page.locator('.slot.counted').first().waitFor() },
     { name: 'runs-concurrency', where: 'runs?key=payments%2Fmain&chart=concurrency', ready: (page) => page.waitForTimeout(12_000) },
+    { name: 'group', where: 'limit?key=payments%2Fmain', ready: seen('Waiting line') },
+    { name: 'limits', where: 'limits', ready: seen('payments/main') },
     { name: 'runs', where: 'runs', ready: seen('f/reports/export') },
     { name: 'run-no-worker', where: `run/${nobody}`, ready: seen('No living worker') },
     { name: 'run-result', where: `run/${exports[0]}`, ready: seen('row 3') },
     { name: 'run-log', where: `run/${charges[0]}`, ready: seen('attempt 3') },
+    { name: 'script', where: 'script/f%2Freports%2Fexport', ready: (page) => page.getByRole('textbox', { name: 'Code' }).waitFor() },
+    { name: 'script-limits', where: 'script/f%2Fbilling%2Fcharge?tab=settings', ready: seen('executions in any') },
+    { name: 'scripts', where: 'scripts', ready: seen('Charge a customer') },
+    { name: 'plan', where: 'plan', ready: seen('Starts over time') },
+    { name: 'workers', where: 'workers', ready: seen('of 4') },
+    { name: 'schedules', where: 'schedules', ready: seen('each_minute') },
     { name: 'run-flow', where: `run/${flow}`, ready: seen('Steps') },
   ];
 }
