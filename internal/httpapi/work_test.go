@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,10 +63,10 @@ func TestWorkersTellNoTime(t *testing.T) {
 		case seen[in]:
 		default:
 			seen[in] = true
-			switch in.Kind() {
-			case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+			of := []reflect.Kind{reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map}
+			if slices.Contains(of, in.Kind()) {
 				walk(in.Elem(), path+"[]")
-			case reflect.Struct:
+			} else if in.Kind() == reflect.Struct {
 				for f := range in.Fields() {
 					walk(f.Type, path+"."+f.Name)
 				}

@@ -69,8 +69,16 @@ func manyAtOnce(w *world) {
 	})
 }
 
-// dump is all that a small store holds.
+// dump is all that a small store holds, once all of its changes can be read.
 func dump(w *world) (out map[string]any) {
+	var newest int64
+	w.view(func(r store.Reader) {
+		newest = 0
+		for _, j := range must(r.Jobs(store.JobFilter{})) {
+			newest = max(newest, j.Rev)
+		}
+	})
+	w.readable(newest)
 	w.view(func(r store.Reader) {
 		out = map[string]any{
 			"jobs": must(r.Jobs(store.JobFilter{})), "groups": must(r.Groups(store.GroupFilter{})), "history": must(r.History(0, 0, 100)),
