@@ -113,7 +113,8 @@ func flowOfSteps() []value {
 
 // temporal runs the peer's program, which is a module of its own since its
 // dependencies are many, and returns the median of a workflow with 40
-// activities; 0: it was not built (`cd temporal && go build .`).
+// activities; 0: it was not built, which takes many minutes (`cd temporal && go
+// build . && go build -o server github.com/temporalio/cli/cmd/temporal`).
 func temporal() time.Duration {
 	program := check1(filepath.Abs("temporal/temporal"))
 	if _, err := os.Stat(program); err != nil {

@@ -11,7 +11,8 @@ import (
 	"sluice/internal/history"
 )
 
-// seeds is how many worlds are played unless SLUICE_SIM_SEEDS says otherwise.
+// seeds is how many worlds are played unless SLUICE_SIM_SEEDS says otherwise:
+// half of them under the race detector.
 const seeds = 200
 
 // telling are seeds beyond those that have found what few others do: a line
@@ -142,7 +143,11 @@ func TestWorlds(t *testing.T) {
 		t.Log("\n" + out.Story)
 		return
 	}
-	worlds := make([]Options, fromEnv(t, "SLUICE_SIM_SEEDS", seeds))
+	n := seeds
+	if slow {
+		n = seeds / 2
+	}
+	worlds := make([]Options, fromEnv(t, "SLUICE_SIM_SEEDS", n))
 	for i := range worlds {
 		worlds[i].Seed = uint64(i + 1)
 	}
