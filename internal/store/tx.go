@@ -224,8 +224,8 @@ type Tx interface {
 
 	// SaveWorker stores what a worker said of itself; StartedAt stays what it was
 	// when the worker was first saved. SilentWorkers returns
-	// workers, those known to be gone first, then by their last word, then by name,
-	// that hold executions and whose last word is at or before an
+	// workers, those known to be gone first, by name, then the others by their last
+	// word, then by name, that hold executions and whose last word is at or before an
 	// instant, or that are known to be gone.
 	SaveWorker(*WorkerRow) error
 	SilentWorkers(before time.Time, most int) ([]*WorkerRow, error)

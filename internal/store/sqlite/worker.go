@@ -17,7 +17,7 @@ ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, ping_us = exclude
   gone = excluded.gone, word = excluded.word`)
 	qWorkers  = coldText(`SELECT ` + workerCols + ` FROM worker WHERE ping_us >= ? ORDER BY name`)
 	qGoneOnes = sqlText(`SELECT ` + workerCols + ` FROM worker WHERE gone = 1
-AND EXISTS (SELECT 1 FROM execution WHERE execution.worker = worker.name AND execution.ended = 0) ORDER BY ping_us, name LIMIT ?`)
+AND EXISTS (SELECT 1 FROM execution WHERE execution.worker = worker.name AND execution.ended = 0) ORDER BY name LIMIT ?`)
 	qSilent = sqlText(`SELECT ` + workerCols + ` FROM worker WHERE ping_us <= ? AND gone = 0
 AND EXISTS (SELECT 1 FROM execution WHERE execution.worker = worker.name AND execution.ended = 0) ORDER BY ping_us, name LIMIT ?`)
 	qMarkGone      = sqlText(`UPDATE worker SET gone = 1 WHERE instance = ?`)
