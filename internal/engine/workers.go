@@ -30,6 +30,9 @@ func (e *Engine) Heartbeat(ctx context.Context, hb sluice.Heartbeat) ([]sluice.O
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		orders = orders[:0]
 		u := e.unit(tx)
+		if err := tx.LockWorker(hb.Worker); err != nil { // who gives it up is done, or sees that it was heard
+			return err
+		}
 		held, err := tx.HeldBy(hb.Worker)
 		if err != nil {
 			return err

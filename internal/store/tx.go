@@ -222,6 +222,10 @@ type Tx interface {
 	SaveCached(*CacheEntry) error
 	DeleteCached(now time.Time, most int) (int, error)
 
+	// LockWorker locks the row of a worker, if there is one. Whoever decides by what
+	// a worker holds whether it has it still locks it first. SilentWorkers locks
+	// what it returns, and may leave out what another transaction has locked.
+	LockWorker(name string) error
 	// SaveWorker stores what a worker said of itself; StartedAt stays what it was
 	// when the worker was first saved. SilentWorkers returns
 	// workers, those known to be gone first, by name, then the others by their last

@@ -82,7 +82,14 @@ func (t *tx) flushWorkers(p *pipe) {
 // SilentWorkers implements [store.Tx]. Those that are known to be gone come
 // first, then the others, silent for longest first.
 func (t *tx) SilentWorkers(before time.Time, most int) ([]*store.WorkerRow, error) {
-	return t.workers(`(gone OR ping_us <= $1::bigint) AND `+holds+` ORDER BY gone DESC, CASE WHEN gone THEN 0 ELSE ping_us END, name LIMIT $2::bigint`, micros(before), int64(most))
+	return t.workers(`(gone OR ping_us <= $1::bigint) AND `+holds+` ORDER BY gone DESC, CASE WHEN gone THEN 0 ELSE ping_us END, name LIMIT $2::bigint
+FOR UPDATE OF worker SKIP LOCKED`, micros(before), int64(most))
+}
+
+// LockWorker implements [store.Tx].
+func (t *tx) LockWorker(name string) error {
+	_, err := t.exec(`SELECT 1 FROM worker WHERE name = $1::text FOR UPDATE`, name)
+	return err
 }
 
 // MarkGone implements [store.Tx].

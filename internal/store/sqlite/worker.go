@@ -71,6 +71,9 @@ func (t *tx) SilentWorkers(before time.Time, most int) ([]*store.WorkerRow, erro
 	return append(list, silent...), err
 }
 
+// LockWorker implements [store.Tx]. The writer is alone.
+func (t *tx) LockWorker(string) error { return nil }
+
 // MarkGone implements [store.Tx].
 func (t *tx) MarkGone(instance string) error {
 	t.wrote = true
