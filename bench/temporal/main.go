@@ -23,7 +23,7 @@ import (
 
 const (
 	queue = "bench"
-	runs  = 20
+	runs  = 4
 )
 
 func nothing(context.Context) error { return nil }
