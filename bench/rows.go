@@ -20,7 +20,7 @@ var rows = []row{
 	{name: "many groups", store: onFile, runs: 1, run: manyGroups},
 	{name: "bash", store: onFile, run: bash},
 	{name: "languages", store: onFile, runs: 3, run: starts},
-	{name: "flow of 40 steps", store: onFile, run: flowOfSteps},
+	{name: "flow of 40 steps", store: onFile, run: func() []value { return flowOfSteps(inFile, 2) }},
 	{name: "flow loop of 1,000", store: onFile, runs: 3, run: parallelLoop},
 	{name: "flow fib", store: onFile, runs: 3, run: fibonacci},
 
@@ -30,6 +30,7 @@ var rows = []row{
 	{name: "pg latency two servers", store: onPostgres, runs: 3, run: pgTwoServers},
 	{name: "pg latency freed by a window", store: onPostgres, runs: 3, run: with(inPostgres, freedByWindow)},
 	{name: "pg latency submit to start", store: onPostgres, runs: 3, run: with(inPostgres, submitToStart)},
+	{name: "pg flow of 40 steps", store: onPostgres, runs: 3, run: func() []value { return flowOfSteps(inPostgres, 3) }},
 	{name: "pg batches", store: onPostgres, runs: 3, run: pgBatches},
 	{name: "pg burn-down", store: onPostgres, runs: 3, run: pgBurnDown},
 	{name: "pg three servers", store: onPostgres, runs: 3, run: pgServers},
