@@ -39,6 +39,9 @@ func before(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	if rev == "" {
+		if git("rev-parse", "--is-shallow-repository") == "false" {
+			t.Fatal("git does not say which version came before")
+		}
 		t.Log("the source of the version before is not here: this one takes its place")
 		return now
 	}

@@ -91,46 +91,93 @@ func (c Child) heldBack(held map[string]int) bool {
 // rest waits behind them and may hold nothing: to end one of the rest may help
 // nobody, so the last of these is the one to end.
 func Tied(found []Flow) []Flow {
-	byID := map[int64]int{}
-	holders := map[string][]int{}
+	g := graph{byID: map[int64]int{}, holders: map[string][]int{}, keys: map[string]int{}, flows: found}
 	for i, f := range found {
-		byID[f.ID] = i
+		g.byID[f.ID] = i
 		for _, key := range f.Holds {
-			holders[key] = append(holders[key], i)
+			g.holders[key] = append(g.holders[key], i)
 		}
 	}
-	var tied []Flow
-	for i := range found {
-		seen := make([]bool, len(found))
-		for next := []int{i}; len(next) > 0 && !seen[i]; {
-			f := found[next[0]]
-			next = next[1:]
-			for _, to := range waitsFor(f, byID, holders) {
-				if !seen[to] {
-					seen[to] = true
-					next = append(next, to)
-				}
-			}
-		}
-		if seen[i] {
-			tied = append(tied, found[i])
+	for key := range g.holders {
+		g.keys[key] = len(found) + len(g.names)
+		g.names = append(g.names, key)
+	}
+	n := len(found) + len(g.names)
+	g.index, g.low, g.on = make([]int, n), make([]int, n), make([]bool, n)
+	tied := make([]bool, n)
+	for v := range found {
+		if g.index[v] == 0 {
+			g.visit(v, tied)
 		}
 	}
-	return tied
+	var out []Flow
+	for i, f := range found {
+		if tied[i] {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
-// waitsFor returns the flows found for which the children of f wait.
-func waitsFor(f Flow, byID map[int64]int, holders map[string][]int) []int {
-	var out []int
-	for _, c := range f.Awaits {
-		if c.Flow != 0 {
-			if i, ok := byID[c.Flow]; ok {
-				out = append(out, i)
-			}
-			continue
+// graph is who waits for whom: from flows to flows and to the keys that hold
+// them back, and from keys to the flows that hold them. Keys are nodes of their
+// own, or a key with many holders and many who wait would be as many edges as
+// their product. Its strong components are found as R. E. Tarjan has it (Depth-first
+// search and linear graph algorithms, 1972).
+type graph struct {
+	flows   []Flow
+	byID    map[int64]int
+	holders map[string][]int
+	keys    map[string]int // nodes of keys, behind those of the flows
+	names   []string       // the keys of those nodes
+
+	index, low []int // 0: not visited
+	on         []bool
+	stack      []int
+	visited    int
+}
+
+// visit goes on from a node, and marks the nodes of each component that it
+// completes in which a node can reach itself. None does so without another: a
+// flow waits for itself by way of a key or of a flow within it.
+func (g *graph) visit(v int, tied []bool) {
+	g.visited++
+	g.index[v], g.low[v] = g.visited, g.visited
+	g.stack, g.on[v] = append(g.stack, v), true
+	for _, to := range g.from(v) {
+		if g.index[to] == 0 {
+			g.visit(to, tied)
+			g.low[v] = min(g.low[v], g.low[to])
+		} else if g.on[to] {
+			g.low[v] = min(g.low[v], g.index[to])
 		}
-		if c.Limit.Mode != limit.Start && len(holders[c.Key]) >= c.Limit.N {
-			out = append(out, holders[c.Key]...)
+	}
+	if g.low[v] != g.index[v] {
+		return
+	}
+	at := len(g.stack) - 1
+	for g.stack[at] != v {
+		at--
+	}
+	for _, w := range g.stack[at:] {
+		g.on[w] = false
+		tied[w] = len(g.stack)-at > 1
+	}
+	g.stack = g.stack[:at]
+}
+
+// from returns the nodes that a node waits for.
+func (g *graph) from(v int) []int {
+	if v >= len(g.flows) {
+		return g.holders[g.names[v-len(g.flows)]]
+	}
+	var out []int
+	for _, c := range g.flows[v].Awaits {
+		if i, is := g.byID[c.Flow]; is {
+			out = append(out, i)
+		}
+		if c.Flow == 0 && c.Limit.Mode != limit.Start && len(g.holders[c.Key]) >= c.Limit.N {
+			out = append(out, g.keys[c.Key])
 		}
 	}
 	return out

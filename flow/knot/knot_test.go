@@ -87,3 +87,22 @@ func TestKnots(t *testing.T) {
 		})
 	}
 }
+
+// A knot of thousands, each held back by all of the others' slots, is told apart
+// in a blink: it must not cost the product of who waits and who holds.
+func TestALargeKnot(t *testing.T) {
+	const n = 3000
+	var flows []knot.Flow
+	for i := range 2 * n {
+		holds, awaits := "a", "b"
+		if i%2 == 1 {
+			holds, awaits = "b", "a"
+		}
+		flows = append(flows, knot.Flow{ID: int64(i + 1), Age: int64(i), Holds: []string{holds}, Awaits: []knot.Child{needs(awaits, n)}})
+	}
+	flows = append(flows, knot.Flow{ID: 2*n + 1, Age: 2 * n, Holds: []string{"c"}, Awaits: []knot.Child{needs("a", n)}})
+	found := knot.Find(flows)
+	if tied := knot.Tied(found); len(found) != 2*n+1 || len(tied) != 2*n || tied[2*n-1].ID != 2*n {
+		t.Errorf("%d found, %d tied", len(found), len(tied))
+	}
+}

@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"sluice"
-	"sluice/flow"
 	"sluice/flow/knot"
 	"sluice/internal/store"
 	"sluice/limit"
@@ -26,6 +24,7 @@ const (
 	knotShare    = 50
 	knotFlows    = 10_000 // flows that hold a slot, and parts of them
 	knotChildren = 1_000  // open steps of a flow; what is left out is taken to end
+	knotTold     = 20     // flows that the error of the one that ends names
 )
 
 // mayKnot has the engine look, in a while, for flows that wait for each other.
@@ -69,11 +68,16 @@ func (e *Engine) runKnots(ctx context.Context) {
 func (e *Engine) CutKnots(ctx context.Context) error {
 	for {
 		var found []knotted
+		moving := false
 		err := e.store.View(ctx, func(r store.Reader) (err error) {
 			s := &knotSearch{r: r, groups: map[string]*store.Group{}, parts: map[int64]*knotted{}}
 			found, err = s.find()
+			moving = s.moving
 			return err
 		})
+		if moving {
+			e.mayKnot()
+		}
 		if err != nil || len(found) == 0 {
 			return err
 		}
@@ -105,11 +109,12 @@ func (e *Engine) cutKnot(ctx context.Context, victim knotted, all []knotted) (bo
 		if err != nil || j.State != sluice.StateRunning || j.CanceledBy != "" {
 			return err
 		}
-		if ending, err := endsAnyway(tx, j); err != nil || ending {
+		state, err := readState(r.row, j)
+		if err != nil || state.Cut || len(r.row.Events) > 0 { // it gets on; it is looked at again
 			return err
 		}
 		cut = true
-		if err := u.cutFlow(r, j, deadlockResult(all)); err != nil {
+		if err := u.cutFlow(r, j, deadlockResult(victim, all)); err != nil {
 			return err
 		}
 		return u.settle()
@@ -120,13 +125,14 @@ func (e *Engine) cutKnot(ctx context.Context, victim knotted, all []knotted) (bo
 	return cut, err
 }
 
-// deadlockResult says in words which flows wait for each other, and for what.
-func deadlockResult(all []knotted) json.RawMessage {
+// deadlockResult says in words which flows wait for each other, and for what:
+// the one that ends, and the oldest of the others.
+func deadlockResult(victim knotted, all []knotted) json.RawMessage {
 	var said []string
 	var holders []map[string]any
-	for _, f := range all {
+	tell := func(f knotted) {
 		waits := f.waitsFor()
-		holders = append(holders, map[string]any{"job_id": f.job.ID, "path": f.job.Path, "holds": nonNil(f.Holds), "waits_for": nonNil(waits)})
+		holders = append(holders, map[string]any{"job_id": f.job.ID, "path": f.job.Path, "holds": append([]string{}, f.Holds...), "waits_for": waits})
 		switch {
 		case len(f.Holds) > 0 && len(waits) > 0:
 			said = append(said, fmt.Sprintf("%s (job %s) holds %s and needs %s", nameOfFlow(f.job), f.job.ID, quoted(f.Holds), quoted(waits)))
@@ -134,16 +140,18 @@ func deadlockResult(all []knotted) json.RawMessage {
 			said = append(said, fmt.Sprintf("%s (job %s) holds %s and waits for a part of it", nameOfFlow(f.job), f.job.ID, quoted(f.Holds)))
 		}
 	}
+	tell(victim)
+	for _, f := range all {
+		if f.ID != victim.ID && len(holders) < knotTold {
+			tell(f)
+		}
+	}
+	if more := len(all) - len(holders); more > 0 {
+		said = append(said, fmt.Sprintf("and %d more", more))
+	}
 	return errorResult("ConcurrencyDeadlock", fmt.Sprintf(
 		"Flows waited for each other's slots, and none could ever get on, so this one, the youngest, was ended: %s. Have all flows take keys in the same order, or raise a limit.",
 		strings.Join(said, "; ")), map[string]any{"holders": holders})
-}
-
-func nonNil(s []string) []string {
-	if s == nil {
-		return []string{}
-	}
-	return s
 }
 
 func quoted(keys []string) string {
@@ -162,9 +170,9 @@ type knotted struct {
 
 // waitsFor lists the keys for which steps of the flow wait.
 func (k *knotted) waitsFor() []string {
-	var keys []string
+	keys := []string{}
 	for _, c := range k.Awaits {
-		if c.Flow == 0 && !slices.Contains(keys, c.Key) {
+		if c.Flow == 0 {
 			keys = append(keys, c.Key)
 		}
 	}
@@ -175,7 +183,8 @@ func (k *knotted) waitsFor() []string {
 type knotSearch struct {
 	r      store.Reader
 	groups map[string]*store.Group
-	parts  map[int64]*knotted // flows read so far, by the number of the job; nil: it ends anyway
+	parts  map[int64]*knotted // flows read so far, by the number of the job; nil: it ends, or gets on
+	moving bool               // something has happened to one of them that was not dealt with yet
 }
 
 // find returns flows that wait for each other for ever, oldest first.
@@ -225,7 +234,7 @@ func (s *knotSearch) add(j *sluice.Job, holds []string) error {
 	if len(s.parts) > knotFlows {
 		return nil
 	}
-	if ends, err := s.willEnd(j); err != nil || ends {
+	if on, err := s.getsOn(j); err != nil || on {
 		return err
 	}
 	f := &knotted{job: j, Flow: knot.Flow{ID: j.Seq, Age: j.StartedAt.UnixMicro(), Holds: holds}}
@@ -264,6 +273,9 @@ func (s *knotSearch) awaits(f *knotted, step *sluice.Job) error {
 		return nil
 	}
 	in, _ := g.Override.Apply(*step.Limit)
+	if in.Mode == limit.Start { // it waits for no end
+		return nil
+	}
 	l, err := s.r.LineFor(g.ID, "", "", step.LineTag())
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
@@ -273,47 +285,44 @@ func (s *knotSearch) awaits(f *knotted, step *sluice.Job) error {
 			in.N = min(in.N, first.N)
 		}
 	}
+	for i := range f.Awaits { // of many that wait for one key the strictest counts
+		if c := &f.Awaits[i]; c.Flow == 0 && c.Key == step.Key {
+			c.Limit.N = min(c.Limit.N, in.N)
+			return nil
+		}
+	}
 	f.Awaits = append(f.Awaits, knot.Child{Key: step.Key, Limit: in})
 	return nil
 }
 
-// willEnd reports whether a flow, or one around it, ends by itself or is being
-// ended.
-func (s *knotSearch) willEnd(j *sluice.Job) (bool, error) {
+// getsOn reports whether a flow, or one around it, ends or gets on whatever its
+// steps do: it may run for a bounded time only, is cancelled, was cut, or has
+// yet to deal with something that happened.
+func (s *knotSearch) getsOn(j *sluice.Job) (bool, error) {
 	for {
-		if ends, err := endsAnyway(s.r, j); err != nil || ends || j.Step == "" {
-			return ends, err
+		if j.State != sluice.StateRunning || j.CanceledBy != "" || !timeIsUp(j).IsZero() {
+			return true, nil
 		}
-		outer, err := s.r.Job(j.ParentJob)
+		row, err := s.r.FlowRun(j.Seq)
 		if errors.Is(err, store.ErrNotFound) {
+			return true, nil
+		} else if err != nil {
+			return false, err
+		}
+		if len(row.Events) > 0 {
+			s.moving = true
+			return true, nil
+		}
+		state, err := readState(row, j)
+		if err != nil || state.Cut || j.Step == "" {
+			return err == nil && state.Cut, err
+		}
+		if j, err = s.r.Job(j.ParentJob); errors.Is(err, store.ErrNotFound) {
 			return false, nil
 		} else if err != nil {
 			return false, err
 		}
-		j = outer
 	}
-}
-
-// endsAnyway reports whether a flow ends whatever its steps do: it may run for
-// a bounded time only, or is cancelled, or was cut.
-func endsAnyway(r store.Reader, j *sluice.Job) (bool, error) {
-	if j.State != sluice.StateRunning || j.CanceledBy != "" || !timeIsUp(j).IsZero() {
-		return true, nil
-	}
-	row, err := r.FlowRun(j.Seq)
-	if errors.Is(err, store.ErrNotFound) {
-		return true, nil
-	} else if err != nil {
-		return false, err
-	}
-	if strings.Contains(string(row.Events), string(flow.Cut)) {
-		return true, nil // at worst a name that looks like it: it is looked at again
-	}
-	var state flow.State
-	if err := json.Unmarshal(row.State, &state); err != nil {
-		return false, fmt.Errorf("read where the flow %s stands: %w", j.ID, err)
-	}
-	return state.Cut || state.Ended, nil
 }
 
 func (s *knotSearch) group(key string) (*store.Group, error) {

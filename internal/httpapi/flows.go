@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -56,9 +55,7 @@ type flowJSON map[string]any
 
 // Schema describes the flow.
 func (flowJSON) Schema(r huma.Registry) *huma.Schema {
-	pushed := r.Schema(reflect.TypeFor[flowDoc](), true, "")
-	known := r.Schema(reflect.TypeFor[flowKnown](), true, "")
-	return &huma.Schema{AllOf: []*huma.Schema{pushed, known}}
+	return echoed[flowDoc, flowKnown](r)
 }
 
 // flowForm echoes a flow as it was pushed, value and schema to the letter.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -37,9 +36,7 @@ type folderJSON map[string]any
 
 // Schema describes the folder.
 func (folderJSON) Schema(r huma.Registry) *huma.Schema {
-	pushed := r.Schema(reflect.TypeFor[folderDoc](), true, "")
-	known := r.Schema(reflect.TypeFor[folderKnown](), true, "")
-	return &huma.Schema{AllOf: []*huma.Schema{pushed, known}}
+	return echoed[folderDoc, folderKnown](r)
 }
 
 // folderForm echoes a folder; clients that read owners and extra_perms without

@@ -348,6 +348,12 @@ func (v verbatim[T]) Schema(r huma.Registry) *huma.Schema {
 	return r.Schema(reflect.TypeFor[T](), true, "")
 }
 
+// echoed describes what is shown as it was pushed, with what the server knows
+// beside it.
+func echoed[Pushed, Known any](r huma.Registry) *huma.Schema {
+	return &huma.Schema{AllOf: []*huma.Schema{r.Schema(reflect.TypeFor[Pushed](), true, ""), r.Schema(reflect.TypeFor[Known](), true, "")}}
+}
+
 // UnmarshalJSON reads the body.
 func (v *verbatim[T]) UnmarshalJSON(b []byte) error {
 	v.Raw = bytes.Clone(b)

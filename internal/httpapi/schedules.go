@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -73,9 +72,7 @@ type scheduleJSON map[string]any
 
 // Schema describes the schedule.
 func (scheduleJSON) Schema(r huma.Registry) *huma.Schema {
-	pushed := r.Schema(reflect.TypeFor[scheduleDoc](), true, "")
-	known := r.Schema(reflect.TypeFor[scheduleKnown](), true, "")
-	return &huma.Schema{AllOf: []*huma.Schema{pushed, known}}
+	return echoed[scheduleDoc, scheduleKnown](r)
 }
 
 func scheduleForm(s *store.Schedule) (scheduleJSON, error) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -79,9 +78,7 @@ type scriptJSON map[string]any
 
 // Schema describes the script.
 func (scriptJSON) Schema(r huma.Registry) *huma.Schema {
-	pushed := r.Schema(reflect.TypeFor[scriptDoc](), true, "")
-	known := r.Schema(reflect.TypeFor[scriptKnown](), true, "")
-	return &huma.Schema{AllOf: []*huma.Schema{pushed, known}}
+	return echoed[scriptDoc, scriptKnown](r)
 }
 
 // scriptKnown is what the server adds to what was pushed.

@@ -58,7 +58,7 @@ type packedFile struct {
 // by whoever syncs files with it.
 func (a *API) addTarball() {
 	addRaw(a, "GET /api/w/{workspace}/workspaces/tarball", "tarballWorkspace",
-		"An archive of the scripts, flows, schedules and folders of a workspace, as they were pushed", contentOctets, &huma.Schema{Type: huma.TypeString, Format: "binary"}, a.tarball)
+		"An archive of what a workspace holds, as it was pushed", contentOctets, &huma.Schema{Type: huma.TypeString, Format: "binary"}, a.tarball)
 	addJSON(a, "GET /api/w/{workspace}/workspaces/list_ws_specific", "listWsSpecific", "Things that are kept apart from syncing: none",
 		func(context.Context, *WorkspaceRef) ([]string, error) { return []string{}, nil })
 	addJSON(a, "GET /api/w/{workspace}/shared_ui/get", "getSharedUi", "Files of pages: there are none",

@@ -326,6 +326,51 @@ func TestB2_LostConnections(t *testing.T) {
 	}
 }
 
+// TestA9_WhoIsHeardIsNotGivenUp: while a server hears a worker, no other finds it
+// silent; afterwards it has been heard.
+func TestA9_WhoIsHeardIsNotGivenUp(t *testing.T) {
+	a, b, _ := two(t)
+	silent := func(s *Store) (names []string) {
+		update(t, s, func(tx store.Tx) error {
+			list, err := tx.SilentWorkers(tx.Now().Add(-time.Hour), 10)
+			names = names[:0]
+			for _, w := range list {
+				names = append(names, w.Worker)
+			}
+			return err
+		})
+		return names
+	}
+	said := func(at time.Time) *store.WorkerRow {
+		return &store.WorkerRow{WorkerInfo: sluice.WorkerInfo{Heartbeat: sluice.Heartbeat{Worker: "w"}, StartedAt: at, LastPing: at}}
+	}
+	update(t, a, func(tx store.Tx) error {
+		j := newJob()
+		if err := tx.InsertJobs([]*sluice.Job{j}); err != nil {
+			return err
+		}
+		if err := tx.InsertExecution(&sluice.Execution{JobSeq: j.Seq, JobID: j.ID, Attempt: 1, Worker: "w", StartedAt: tx.Now()}); err != nil {
+			return err
+		}
+		return tx.SaveWorker(said(tx.Now().Add(-2 * time.Hour)))
+	})
+	if got := silent(b); !slices.Equal(got, []string{"w"}) {
+		t.Fatalf("silent are %v", got)
+	}
+	update(t, a, func(tx store.Tx) error {
+		if err := tx.LockWorker("w"); err != nil {
+			return err
+		}
+		if got := silent(b); len(got) != 0 {
+			t.Errorf("while it is heard, %v are silent", got)
+		}
+		return tx.SaveWorker(said(tx.Now()))
+	})
+	if got := silent(b); len(got) != 0 {
+		t.Errorf("after it was heard, %v are silent", got)
+	}
+}
+
 // TestSignalsOfOthers: what one server commits, the other hears.
 func TestSignalsOfOthers(t *testing.T) {
 	a, b, _ := two(t)
