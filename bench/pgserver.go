@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -20,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"sluice/internal/engine"
+	"sluice/internal/pgtest"
 	"sluice/internal/store/postgres"
 )
 
@@ -47,16 +46,12 @@ func postgresURL() string {
 }
 
 func startPostgres() {
-	found := check1(filepath.Glob("/usr/lib/postgresql/*/bin/postgres"))
-	if len(found) == 0 {
-		panic("there is no PostgreSQL in /usr/lib/postgresql (make setup installs it)")
-	}
-	bin := filepath.Dir(found[len(found)-1])
+	bin := check1(pgtest.Programs())
 	pg.dir = check1(os.MkdirTemp("", "sluice-bench-pg-"))
 	password := rand.Text()
 	file := filepath.Join(pg.dir, "password")
 	check(os.WriteFile(file, []byte(password), 0o600))
-	id := unprivileged()
+	id := pgtest.Credential()
 	if id != nil {
 		check(os.Chown(pg.dir, int(id.Uid), int(id.Gid)))
 		check(os.Chown(file, int(id.Uid), int(id.Gid)))
@@ -68,7 +63,7 @@ func startPostgres() {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("initdb: %v\n%s", err, out))
 	}
-	port := freePort()
+	port := check1(pgtest.FreePort())
 	args := []string{"-D", data, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="}
 	for _, s := range pgSettings {
 		args = append(args, "-c", s)
@@ -122,22 +117,6 @@ func stopPostgres() {
 	check(pg.cmd.Process.Signal(syscall.SIGQUIT))
 	<-pg.done
 	check(os.RemoveAll(pg.dir))
-}
-
-// unprivileged is the user postgres for the root user: PostgreSQL refuses to be
-// run by root.
-func unprivileged() *syscall.Credential {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	u := check1(user.Lookup("postgres"))
-	return &syscall.Credential{Uid: uint32(check1(strconv.Atoi(u.Uid))), Gid: uint32(check1(strconv.Atoi(u.Gid)))}
-}
-
-func freePort() int {
-	l := check1(net.Listen("tcp", "127.0.0.1:0"))
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // newDatabase makes an empty database; the function returned drops it.

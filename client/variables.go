@@ -31,7 +31,11 @@ func (c *Client) Variable(ctx context.Context, path string) (*Variable, error) {
 // VariableValue returns the value of a variable, that of a secret, too; the
 // server records who saw it.
 func (c *Client) VariableValue(ctx context.Context, path string) (string, error) {
-	return fetch[string](ctx, c, get(c.in("variables/get_value/"+escapePath(path)), nil))
+	v, err := fetch[*string](ctx, c, get(c.in("variables/get_value/"+escapePath(path)), nil)) // a JSON string
+	if err != nil || v == nil {
+		return "", err
+	}
+	return *v, nil
 }
 
 // Variables lists the workspace's variables by path; page counts from 1.

@@ -44,11 +44,7 @@ func (d *decision) carryOut(ctx context.Context, a *app, do func(*client.Client,
 	if err := do(c, ctx, d.ID, json.RawMessage(d.Data)); err != nil {
 		return err
 	}
-	if d.JSON {
-		return writeJSON(a.out, map[string]string{field: d.ID})
-	}
-	fmt.Fprintf(a.out, "%s %s.\n", said, clean(d.ID))
-	return nil
+	return a.done(d.JSON, said+" "+clean(d.ID)+".", map[string]string{field: d.ID})
 }
 
 // lookedInto bounds the parts of a flow in which approvals are looked for.

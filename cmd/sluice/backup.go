@@ -19,7 +19,7 @@ type backupCmd struct {
 
 // Help says what else is needed.
 func (backupCmd) Help() string {
-	return `Its server may go on meanwhile: the copy is the database at one instant. To restore, put it into a data folder as sluice.db, with the file token of the old one, while no server runs there.
+	return `Its server may go on meanwhile: the copy is the database at one instant. To restore, put it into a data folder as sluice.db, with the files token and secrets.key of the old one, while no server runs there. Keep secrets.key apart from the copy: without it no secret opens, with it all do.
 
 A database of PostgreSQL is backed up with pg_dump.`
 }
@@ -40,9 +40,5 @@ func (b *backupCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return fmt.Errorf("look at the backup: %w", err)
 	}
-	if b.JSON {
-		return writeJSON(a.out, map[string]any{"file": b.File, "bytes": info.Size()})
-	}
-	fmt.Fprintf(a.out, "Backed up %s: %s bytes in %s.\n", from, grouped(info.Size()), b.File)
-	return nil
+	return a.done(b.JSON, fmt.Sprintf("Backed up %s: %s bytes in %s.", from, grouped(info.Size()), b.File), map[string]any{"file": b.File, "bytes": info.Size()})
 }

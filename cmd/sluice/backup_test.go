@@ -32,6 +32,8 @@ var (
 	soonLost   = []string{"--stop-after", "6s", "--lost-after", "8s", "--kill-grace", "200ms", "--lost-margin", "1s"}
 )
 
+const restoredSecret = "a secret that is restored"
+
 // prepare fills a new server.
 func prepare(p *place) *disaster {
 	p.t.Helper()
@@ -66,6 +68,9 @@ func (d *disaster) restored(database ...string) {
 	if j := d.job(d.ended); j.Success == nil || !*j.Success || string(j.Result) != `"told to go"` {
 		d.t.Errorf("the job that had ended is %+v", j)
 	}
+	if v, err := c.VariableValue(d.t.Context(), "f/e2e/kept"); err != nil || v != restoredSecret {
+		d.t.Errorf("the secret is %q, error %v", v, err)
+	}
 	for range d.open {
 		one := d.witness.wait()
 		running, waiting := 0, 0
@@ -98,6 +103,7 @@ func TestRestore(t *testing.T) {
 	p := newPlace(t)
 	server := p.start(withPlaces...)
 	d := prepare(p)
+	d.stdin(restoredSecret, "variable", "set", "f/e2e/kept", "--secret")
 	p.mustSay(p.sluice(2, "backup", "--database", "postgres://localhost/x", "x"), "pg_dump")
 	p.mustSay(p.sluice(3, "backup", "--data", "elsewhere", "x"), "cannot be opened")
 	p.mustSay(p.sluice(0, "backup", "copy.db"), "Backed up data/sluice.db: ", " bytes in copy.db.")
@@ -108,7 +114,7 @@ func TestRestore(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(p.dir, "data2"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for from, to := range map[string]string{"copy.db": databaseFile, filepath.Join("data", tokenFile): tokenFile} {
+	for from, to := range map[string]string{"copy.db": databaseFile, filepath.Join("data", tokenFile): tokenFile, filepath.Join("data", keyFile): keyFile} {
 		if err := os.Link(filepath.Join(p.dir, from), filepath.Join(p.dir, "data2", to)); err != nil {
 			t.Fatal(err)
 		}
@@ -120,9 +126,11 @@ func TestRestore(t *testing.T) {
 // guide says, on the same cluster.
 func TestRestorePostgres(t *testing.T) {
 	p := newPlace(t)
+	t.Setenv(keyEnv, strings.Repeat("0f", 32))
 	old, anew := pgtest.Database(t), pgtest.Database(t)
 	server := p.start(append(slices.Clone(withPlaces), "--database", old)...)
 	d := prepare(p)
+	d.stdin(restoredSecret, "variable", "set", "f/e2e/kept", "--secret")
 	run := func(name string, args ...string) {
 		t.Helper()
 		cmd := exec.Command(pgtest.Client(t, name), args...)

@@ -60,7 +60,7 @@ var (
 
 // notFlags are variables that are read otherwise, or by others.
 var notFlags = []string{
-	"SLUICE_PASSWORD", "SLUICE_CONFIG",
+	"SLUICE_PASSWORD", "SLUICE_CONFIG", keyEnv,
 	"SLUICE_VERSION", // of the compose file
 }
 

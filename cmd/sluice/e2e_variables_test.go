@@ -73,7 +73,9 @@ func TestSecrets(t *testing.T) {
 	if strings.Contains(list, "hunter2") {
 		t.Errorf("the secret shows:\n%s", list)
 	}
-	p.mustSay(p.sluice(0, "variable", "get", "f/e2e/token", "--value"), secret)
+	if got := p.sluice(0, "variable", "get", "f/e2e/token", "--value"); got != secret+"\n" {
+		t.Errorf("the value is %q", got)
+	}
 
 	run := func(args, want string) string {
 		t.Helper()
@@ -122,6 +124,18 @@ func TestSecrets(t *testing.T) {
 	p.mustSay(p.sluice(0, "key", "rotate", "--master"), "Wrapped the keys of 1 workspace by the newest master key.")
 	server.signal(syscall.SIGTERM)
 	server.end()
-	p.start("--key-file", fresh)
+	server = p.start("--key-file", fresh)
 	run(args, "the token is *****")
+	server.signal(syscall.SIGTERM)
+	server.end()
+
+	// A database with secrets gets no other key behind its owner's back.
+	if err := os.Remove(old); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	p.mustSay(p.sluice(6, "variable", "get", "f/e2e/token", "--value"), "--key-file")
+	if exists(old) {
+		t.Error("a new key was made")
+	}
 }

@@ -94,20 +94,23 @@ func keyBeside(database, path string) string {
 	return filepath.Join(filepath.Dir(filePath(database, path)), keyFile)
 }
 
-// makeKey writes a new master key, for its owner alone, such that it is there
-// before anything is sealed under it.
+// makeKey writes a new master key, for its owner alone, whole or not at all, and
+// such that it is there before anything is sealed under it.
 func makeKey(path string) (*vault.Master, error) {
 	text := vault.NewMaster()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(path), ".key-") // for its owner alone
 	if err != nil {
 		return nil, fmt.Errorf("make the key of secrets: %w", err)
 	}
 	_, err = f.WriteString(text + "\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Link(f.Name(), path) // which overwrites nothing
+	}
+	if err = errors.Join(err, os.Remove(f.Name())); err == nil {
 		err = syncDir(filepath.Dir(path))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make the key of secrets: %w", errors.Join(err, os.Remove(path)))
+		return nil, fmt.Errorf("make the key of secrets: %w", err)
 	}
 	return vault.ParseMaster(text)
 }

@@ -56,7 +56,11 @@ func TestKeyRing(t *testing.T) {
 			}
 			return ""
 		}}
+		t.Setenv(keyEnv, "what a child must not see")
 		r, err := tc.flags.ring(a, tc.beside)
+		if left, there := os.LookupEnv(keyEnv); there && tc.name != "both" {
+			t.Errorf("%s: the environment still has %q", tc.name, left)
+		}
 		switch {
 		case tc.wrong != "":
 			if err == nil || !strings.Contains(err.Error(), tc.wrong) || strings.Contains(err.Error(), "hunter22") {

@@ -285,8 +285,10 @@ func (p *place) call(method, path, body string) string {
 func (p *place) get(path string) string { p.t.Helper(); return p.call("GET", path, "") }
 func (p *place) post(path, body string) { p.t.Helper(); p.call("POST", path, body) }
 
-// TestWindmillCommands uses every command of Windmill's command line that has
-// to do with scripts, flows, schedules, limits and their jobs.
+var jobID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// TestWindmillCommands uses the commands of Windmill's command line for scripts,
+// flows, schedules, and their jobs and workers.
 func TestWindmillCommands(t *testing.T) {
 	p := newPlace(t)
 	p.start()
@@ -305,7 +307,11 @@ func TestWindmillCommands(t *testing.T) {
 	w.says(0, "script run f/w/all -d {\"name\":\"bob\"}", "hi bob 🎉\n", "Job Completed")
 	w.says(0, "script preview f/w/all.sh -d {\"name\":\"eve\"}", "hi eve 🎉")
 	w.says(1, "script run f/w/none -d {}", "not found")
-	w.says(0, "script history f/w/all", "Deployment Message")
+	var version struct{ Hash string }
+	if err := json.Unmarshal([]byte(p.get("scripts/get/p/f/w/all")), &version); err != nil || version.Hash == "" {
+		t.Fatalf("the version: %v", err)
+	}
+	w.says(0, "script history f/w/all", version.Hash)
 	w.says(0, "script bootstrap f/w/fresh bash")
 
 	w.says(0, "flow push f/w/two__flow f/w/two", "Flow pushed")
@@ -329,17 +335,25 @@ func TestWindmillCommands(t *testing.T) {
 	w.says(0, "job get "+job.ID, "Status: success")
 	w.says(0, "job result "+job.ID, "hi z! 🎉")
 	w.says(0, "job logs "+job.ID, "a: greet", "hi z! 🎉")
-	w.says(0, "job rerun "+job.ID, "-")
-	w.says(0, "job restart "+job.ID+" --step b", "-")
+	for _, command := range []string{"job rerun " + job.ID, "job restart " + job.ID + " --step b"} {
+		again := jobID.FindString(strings.ReplaceAll(w.says(0, command), job.ID, ""))
+		if j, err := p.client().Await(t.Context(), again); err != nil || string(j.Result) != `"hi z! 🎉"` {
+			t.Errorf("wmill %s: job %q gives %s, %v", command, again, j.Result, err)
+		}
+	}
 	w.says(0, "queues", "bash", "flow", "Waiting")
 	w.says(0, "workers", "Worker Group: default (1 workers)", "bash")
 
 	p.post("schedules/create", `{"path":"f/w/each","schedule":"0 0 3 * * *","timezone":"UTC","script_path":"f/w/all","is_flow":false,"enabled":true}`)
 	w.says(0, "schedule list", "f/w/each", "0 0 3 * * *")
 	w.says(0, "schedule get f/w/each", "Script Path: f/w/all", "Enabled: true")
-	w.says(0, "schedule disable f/w/each", "disabled")
-	w.says(0, "schedule enable f/w/each", "enabled")
-	p.post("folders/create", `{"name":"w","summary":"W"}`)
-	w.says(0, "folder list", "w")
-	w.says(0, "folder get w", "Summary: W")
+	for _, state := range []string{"disable", "enable"} {
+		w.says(0, "schedule "+state+" f/w/each", state+"d")
+		if got := p.get("schedules/get/f/w/each"); strings.Contains(got, `"enabled":true`) != (state == "enable") {
+			t.Errorf("after %s: %s", state, got)
+		}
+	}
+	p.post("folders/create", `{"name":"warehouse","summary":"W"}`)
+	w.says(0, "folder list", "warehouse")
+	w.says(0, "folder get warehouse", "Summary: W")
 }

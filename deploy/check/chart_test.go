@@ -185,7 +185,7 @@ func TestChart(t *testing.T) {
 	tests := map[string]map[string]any{
 		"plain":    given,
 		"no walls": with(map[string]any{"workers.walls": false}),
-		"TLS":      with(map[string]any{"tlsSecret": "certificate", "workerToken": "w"}),
+		"TLS":      with(map[string]any{"tlsSecret": "certificate", "workerToken": "w", "secretKey": "k"}),
 		"own secret": {
 			"existingSecret": "mine", "imagePullSecrets": []any{map[string]any{"name": "registry"}}, "image.tag": "1.2.3",
 			"server.nodeSelector": map[string]any{"disk": "ssd"}, "workers.nodeSelector": map[string]any{"pool": "jobs"},
@@ -292,7 +292,7 @@ func (c *chart) checkPod(d *appsv1.Deployment, set map[string]any) {
 			continue
 		}
 		ref := e.ValueFrom.SecretKeyRef
-		if secrets[ref.Name][ref.Key] == "" && ref.Name != set["existingSecret"] {
+		if secrets[ref.Name][ref.Key] == "" && ref.Name != set["existingSecret"] && (ref.Optional == nil || set["secretKey"] != nil) {
 			t.Errorf("%s: %s is not in a secret: %+v", d.Name, e.Name, ref)
 		}
 		if d == c.deployments["worker"] && ref.Key == "database-url" {

@@ -3,6 +3,7 @@ package check
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,7 +52,7 @@ func TestDockerfile(t *testing.T) {
 		t.Fatalf("the last stage is made from %s", final.BaseName)
 	}
 	user, entry := "", []string(nil)
-	for _, c := range runtime.Commands {
+	for _, c := range slices.Concat(runtime.Commands, final.Commands) {
 		switch c := c.(type) {
 		case *instructions.UserCommand:
 			user = c.User

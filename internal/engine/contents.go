@@ -17,11 +17,16 @@ type Contents struct {
 	Flows     []*store.Flow
 	Schedules []*store.Schedule
 	Folders   []*store.Folder
+	Variables []*store.Variable // those that the caller may see
+	Resources []*store.Resource // those that the caller may see
 }
+
+// ContentsWanted says what of Contents is read that need not be.
+type ContentsWanted struct{ Variables, Resources bool }
 
 // Contents reads what a workspace holds, in one snapshot. TooLarge: it is more
 // than MaxContents.
-func (e *Engine) Contents(ctx context.Context, workspace string) (*Contents, error) {
+func (e *Engine) Contents(ctx context.Context, workspace string, by Who, want ContentsWanted) (*Contents, error) {
 	return view(ctx, e, func(r store.Reader) (*Contents, error) {
 		var c Contents
 		room := MaxContents
@@ -62,7 +67,41 @@ func (e *Engine) Contents(ctx context.Context, workspace string) (*Contents, err
 				err = take(&room, len(f.Body))
 			}
 		}
+		if err == nil {
+			err = c.values(r, workspace, by, want, &room)
+		}
 		return &c, err
+	})
+}
+
+// values reads variables and resources.
+func (c *Contents) values(r store.Reader, workspace string, by Who, want ContentsWanted, room *int) error {
+	f := store.VariableFilter{Workspace: workspace}
+	if want.Variables {
+		err := eachPage(func(at, n int) ([]*store.Variable, error) {
+			f.Offset, f.Limit = at, n
+			return r.Variables(f)
+		}, func(v *store.Variable) error {
+			if by.owns(v.Path) {
+				c.Variables = append(c.Variables, v)
+			}
+			return take(room, len(v.Value)+len(v.Description))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !want.Resources {
+		return nil
+	}
+	return eachPage(func(at, n int) ([]*store.Resource, error) {
+		f.Offset, f.Limit = at, n
+		return r.Resources(f)
+	}, func(s *store.Resource) error {
+		if by.owns(s.Path) {
+			c.Resources = append(c.Resources, s)
+		}
+		return take(room, len(s.Value)+len(s.Description))
 	})
 }
 

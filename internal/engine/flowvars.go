@@ -38,7 +38,7 @@ func (a *answers) readable(ask flow.Ask, function string) (json.RawMessage, erro
 	}
 	values := map[string]found{}
 	alone := strings.HasPrefix(ask.Part, "input_transforms.") && len(calls) == 1 && calls[0][0] == bare(ask.Name)
-	s := &resolver{e: a.e, r: a.r, workspace: a.j.Workspace, noSecrets: errSecretComputed}
+	s := &resolver{e: a.e, r: a.r, workspace: a.j.Workspace, may: noSecrets}
 	var who error
 	if !alone {
 		s.who, who = a.e.creatorOf(a.r, a.j)
@@ -72,6 +72,13 @@ func (a *answers) readable(ask flow.Ask, function string) (json.RawMessage, erro
 
 var errSecretComputed = sluice.Errorf(sluice.CodeForbidden,
 	"it is a secret, and an expression that computes with it would store it readably; make it an input of the step by itself")
+
+func noSecrets(_, _ string, secret bool) error {
+	if secret {
+		return errSecretComputed
+	}
+	return nil
+}
 
 // bare returns an expression without what may stand around a call.
 func bare(expr string) string {

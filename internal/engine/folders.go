@@ -27,25 +27,24 @@ type folderFields struct {
 	ExtraPerms  map[string]bool `json:"extra_perms"`
 }
 
-// folderBody validates what is pushed of a folder and returns its fields, less
-// those that say how to save it.
-func folderBody(raw json.RawMessage) (map[string]json.RawMessage, error) {
+// folderBody validates what is pushed of a folder and returns its name, and its
+// fields, less those that say how to save it.
+func folderBody(raw json.RawMessage) (name string, fields map[string]json.RawMessage, err error) {
 	var known folderFields
-	var fields map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal(raw, &known), json.Unmarshal(raw, &fields)); err != nil {
 		var te *json.UnmarshalTypeError
 		if errors.As(err, &te) && te.Field != "" {
-			return nil, sluice.Invalid(te.Field, "must be a %s, not a %s", te.Type, te.Value)
+			return "", nil, sluice.Invalid(te.Field, "must be a %s, not a %s", te.Type, te.Value)
 		}
-		return nil, sluice.Errorf(sluice.CodeInvalid, "the folder is no JSON object: %v", err)
+		return "", nil, sluice.Errorf(sluice.CodeInvalid, "the folder is no JSON object: %v", err)
 	}
 	if fields == nil {
-		return nil, sluice.Errorf(sluice.CodeInvalid, "the folder is no JSON object")
+		return "", nil, sluice.Errorf(sluice.CodeInvalid, "the folder is no JSON object")
 	}
 	for _, name := range []string{"name", "workspace_id", "created_by", "edited_at", "deployment_message"} {
 		delete(fields, name)
 	}
-	return fields, nil
+	return known.Name, fields, nil
 }
 
 func checkFolderName(name string) error {
@@ -70,18 +69,14 @@ func writeFolder(f *store.Folder, fields map[string]json.RawMessage) (err error)
 // CreateFolder saves a new folder and returns its name. Conflict: there is one
 // of that name.
 func (e *Engine) CreateFolder(ctx context.Context, workspace string, raw json.RawMessage, by Editor) error {
-	fields, err := folderBody(raw)
+	name, fields, err := folderBody(raw)
 	if err != nil {
 		return err
 	}
-	var named folderFields
-	if err := json.Unmarshal(raw, &named); err != nil {
+	if err := checkFolderName(name); err != nil {
 		return err
 	}
-	if err := checkFolderName(named.Name); err != nil {
-		return err
-	}
-	f := &store.Folder{Workspace: workspace, Name: named.Name, CreatedBy: by.Username, EditedBy: by.Username}
+	f := &store.Folder{Workspace: workspace, Name: name, CreatedBy: by.Username, EditedBy: by.Username}
 	if err := writeFolder(f, fields); err != nil {
 		return err
 	}
@@ -108,7 +103,7 @@ func (e *Engine) CreateFolder(ctx context.Context, workspace string, raw json.Ra
 // UpdateFolder replaces the fields of a folder that the change names. NotFound:
 // there is none of that name.
 func (e *Engine) UpdateFolder(ctx context.Context, workspace, name string, raw json.RawMessage, by Editor) error {
-	change, err := folderBody(raw)
+	_, change, err := folderBody(raw)
 	if err != nil {
 		return err
 	}

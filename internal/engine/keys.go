@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"sluice"
 	"sluice/internal/store"
@@ -20,7 +19,7 @@ type Rotation struct {
 // with master it wraps their keys by the current master key instead, those
 // alone that another one wraps. workspace "" stands for all. Each workspace is
 // one transaction: whenever the call ends, every secret opens, and it may be
-// repeated.
+// repeated. One that fails does not keep the others from it.
 func (e *Engine) RotateKeys(ctx context.Context, workspace string, master bool) (Rotation, error) {
 	var done Rotation
 	if e.o.Keys.Wraps() == nil {
@@ -37,6 +36,7 @@ func (e *Engine) RotateKeys(ctx context.Context, workspace string, master bool) 
 			list = append(list, w.ID)
 		}
 	}
+	var failed error
 	for _, id := range list {
 		changed, secrets := false, 0
 		err := e.store.Update(ctx, func(tx store.Tx) (err error) {
@@ -48,15 +48,16 @@ func (e *Engine) RotateKeys(ctx context.Context, workspace string, master bool) 
 			changed, secrets, err = e.rotate(tx, id, master)
 			return err
 		})
-		if err != nil {
-			return done, err
+		if err != nil { // of one workspace: the others' keys change all the same
+			failed = errors.Join(failed, err)
+			continue
 		}
 		if changed {
 			done.Workspaces++
 			done.Secrets += secrets
 		}
 	}
-	return done, nil
+	return done, failed
 }
 
 func (e *Engine) rotate(tx store.Tx, workspace string, master bool) (changed bool, secrets int, err error) {
@@ -104,7 +105,7 @@ func reseal(tx store.Tx, workspace string, from, to *vault.Key) (int, error) {
 		for _, v := range list {
 			plain, err := from.Open(v.Path, v.Value)
 			if err != nil {
-				return n, fmt.Errorf("open the secret %s of workspace %s: %w", v.Path, workspace, err)
+				return n, damaged(v, err)
 			}
 			v.KeyID, v.Value = to.ID(), to.Seal(v.Path, plain)
 			if err := tx.SaveVariable(v); err != nil {
@@ -123,6 +124,7 @@ func reseal(tx store.Tx, workspace string, from, to *vault.Key) (int, error) {
 // workspace has secrets.
 func (e *Engine) MissingKeys(ctx context.Context) (missing []string, any bool, err error) {
 	err = e.store.View(ctx, func(r store.Reader) error {
+		missing, any = nil, false // it may be read more than once
 		list, err := r.Workspaces()
 		if err != nil {
 			return err

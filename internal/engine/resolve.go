@@ -33,9 +33,10 @@ type resolver struct {
 	r         store.Reader
 	workspace string
 	who       Who
-	find      func() (Who, error) // finds who, once something is referred to; nil: who is known
-	noSecrets error               // why secrets must not be seen; nil: they may
-	secrets   []string            // those that were
+	find      func() (Who, error)                          // finds who, once something is referred to; nil: who is known
+	may       func(domain, path string, secret bool) error // refuses what must not be seen beside who; nil: nothing
+	secrets   []string                                     // values of secrets that were seen
+	opened    []string                                     // their paths
 	count     int
 	bytes     int
 	open      []string // resources that the one being resolved stands in
@@ -152,15 +153,17 @@ func (s *resolver) variable(path string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, notFound(err, "there is no variable %s", path)
 	}
-	if v.Secret() && s.noSecrets != nil {
-		return nil, s.noSecrets
+	if s.may != nil {
+		if err := s.may("variables", path, v.Secret()); err != nil {
+			return nil, err
+		}
 	}
 	text, err := s.e.reveal(s.r, v)
 	if err != nil {
 		return nil, err
 	}
 	if v.Secret() {
-		s.secrets = append(s.secrets, text)
+		s.secrets, s.opened = append(s.secrets, text), append(s.opened, path)
 	}
 	return asJSON(text)
 }
@@ -188,6 +191,11 @@ func (s *resolver) resource(path string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, notFound(err, "there is no resource %s", path)
 	}
+	if s.may != nil {
+		if err := s.may("resources", path, false); err != nil {
+			return nil, err
+		}
+	}
 	s.open = append(s.open, path)
 	v, err := s.expand(row.Value)
 	s.open = s.open[:len(s.open)-1]
@@ -201,11 +209,15 @@ func (s *resolver) resource(path string) (json.RawMessage, error) {
 }
 
 // ResourceValue returns the value of a resource with the variables and
-// resources that it refers to. noSecrets, if it is not nil, is the error that
-// is returned if one of them is a secret.
-func (e *Engine) ResourceValue(ctx context.Context, workspace, path string, by Who, noSecrets error) (json.RawMessage, error) {
-	return view(ctx, e, func(r store.Reader) (json.RawMessage, error) {
-		s := &resolver{e: e, r: r, workspace: workspace, who: by, noSecrets: noSecrets}
-		return s.resource(path)
+// resources that it refers to, and the paths of the secrets in it. may refuses
+// what the caller must not see of them, by "variables" or "resources", path, and
+// whether it is a secret.
+func (e *Engine) ResourceValue(ctx context.Context, workspace, path string, by Who, may func(domain, path string, secret bool) error) (v json.RawMessage, opened []string, err error) {
+	err = e.store.View(ctx, func(r store.Reader) (err error) {
+		s := &resolver{e: e, r: r, workspace: workspace, who: by, may: may}
+		v, err = s.resource(path)
+		opened = s.opened
+		return err
 	})
+	return v, opened, err
 }

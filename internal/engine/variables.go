@@ -122,19 +122,13 @@ func (e *Engine) lockKey(tx store.Tx, workspace string) (*vault.Key, error) {
 // reveal returns the value of a variable that was read. A secret that does not
 // open is an error of code conflict: whoever asks for it fails, and nobody else.
 func (e *Engine) reveal(r store.Reader, v *store.Variable) (string, error) {
-	damaged := func(err error) error {
-		return &sluice.Error{
-			Code: sluice.CodeConflict, Err: fmt.Errorf("open the secret %s of workspace %s: %w", v.Path, v.Workspace, err),
-			Message: "the secret " + v.Path + " cannot be opened: the database was changed by other hands; save it again",
-		}
-	}
 	for range 3 {
 		if !v.Secret() {
 			return string(v.Value), nil
 		}
 		row, err := r.WorkspaceKey(v.Workspace)
 		if errors.Is(err, store.ErrNotFound) {
-			return "", damaged(errors.New("the workspace has no key"))
+			return "", damaged(v, errors.New("the workspace has no key"))
 		} else if err != nil {
 			return "", err
 		}
@@ -145,7 +139,7 @@ func (e *Engine) reveal(r store.Reader, v *store.Variable) (string, error) {
 			}
 			plain, err := key.Open(v.Path, v.Value)
 			if err != nil {
-				return "", damaged(err)
+				return "", damaged(v, err)
 			}
 			return string(plain), nil
 		}
@@ -154,7 +148,15 @@ func (e *Engine) reveal(r store.Reader, v *store.Variable) (string, error) {
 			return "", notFound(err, "the variable was deleted")
 		}
 	}
-	return "", damaged(fmt.Errorf("it is sealed under key %d, which is not the workspace's", v.KeyID))
+	return "", damaged(v, fmt.Errorf("it is sealed under key %d, which is not the workspace's", v.KeyID))
+}
+
+// damaged says that a secret does not open.
+func damaged(v *store.Variable, err error) error {
+	return &sluice.Error{
+		Code: sluice.CodeConflict, Err: fmt.Errorf("open the secret %s of workspace %s: %w", v.Path, v.Workspace, err),
+		Message: "the secret " + v.Path + " of workspace " + v.Workspace + " cannot be opened: the database was changed by other hands; save it again",
+	}
 }
 
 func checkDescription(d string) error {
@@ -174,10 +176,7 @@ func (c *VariableChange) check() error {
 		}
 	}
 	if c.Value != nil {
-		switch most := MaxVariableBytes; {
-		case !c.Sealed && len(*c.Value) > most:
-			return sluice.Invalid("value", "has %d bytes; at most %d are allowed", len(*c.Value), most)
-		case !utf8.ValidString(*c.Value):
+		if !utf8.ValidString(*c.Value) {
 			return sluice.Invalid("value", "must be UTF-8")
 		}
 	}
@@ -247,10 +246,13 @@ func (e *Engine) apply(tx store.Tx, v *store.Variable, c VariableChange, by Who)
 		return sluice.Invalid("is_secret", "a secret becomes readable together with a new value only")
 	}
 	value := v.Value
+	if c.Value != nil {
+		value = []byte(*c.Value)
+	}
+	if n := len(value); n > MaxVariableBytes && (!secret || !c.Sealed) { // openText sees to what is sealed
+		return sluice.Invalid("value", "has %d bytes; at most %d are allowed", n, MaxVariableBytes)
+	}
 	if !secret {
-		if c.Value != nil {
-			value = []byte(*c.Value)
-		}
 		v.Path, v.KeyID, v.Value = path, 0, value
 		return nil
 	}
@@ -260,20 +262,16 @@ func (e *Engine) apply(tx store.Tx, v *store.Variable, c VariableChange, by Who)
 	}
 	switch {
 	case c.Value != nil && c.Sealed:
-		if value, err = openText(key, path, *c.Value); err != nil {
+		if _, err := openText(key, path, *c.Value); err != nil {
 			return err
 		}
-	case c.Value != nil:
-		value = []byte(*c.Value)
-	case v.Secret():
-		if value, err = key.Open(v.Path, v.Value); err != nil {
-			return fmt.Errorf("open the secret %s of workspace %s: %w", v.Path, v.Workspace, err)
-		}
-	}
-	if c.Value != nil && c.Sealed {
 		_, sealed, _ := readSealed(*c.Value)
 		v.Path, v.KeyID, v.Value = path, key.ID(), sealed // as it was, so that nothing seems to have changed
 		return nil
+	case c.Value == nil && v.Secret():
+		if value, err = key.Open(v.Path, v.Value); err != nil {
+			return damaged(v, err)
+		}
 	}
 	v.Path, v.KeyID, v.Value = path, key.ID(), key.Seal(path, value)
 	return nil
@@ -400,11 +398,12 @@ func (e *Engine) Variables(ctx context.Context, f store.VariableFilter, by Who) 
 // seen lists what is kept of a list, page by page.
 func seen[T any](ctx context.Context, e *Engine, f store.VariableFilter, list func(store.Reader, store.VariableFilter) ([]T, error), keep func(T) bool) ([]T, error) {
 	const piece = 100 // values may be large
-	most, left := f.Limit, f.Offset
+	most, skip := f.Limit, f.Offset
 	if most == 0 {
 		most = 1000
 	}
 	return view(ctx, e, func(r store.Reader) (out []T, err error) {
+		left := skip // it may be read more than once
 		for f.Offset, f.Limit = 0, piece; ; f.Offset += piece {
 			rows, err := list(r, f)
 			if err != nil {

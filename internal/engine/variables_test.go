@@ -144,6 +144,16 @@ func TestVariableChanges(t *testing.T) {
 	fails(t, w.DeleteVariable(w.ctx(), "main", "f/y/b", chief), sluice.CodeNotFound, "f/y/b")
 }
 
+// TestVariableBytes: a value has its bound whatever is said of it.
+func TestVariableBytes(t *testing.T) {
+	w := newVaultWorld(t)
+	path, large, secret := "f/x/large", strings.Repeat("x", engine.MaxVariableBytes+1), true
+	for _, c := range []engine.VariableChange{{}, {Sealed: true}, {Secret: &secret}} {
+		c.Path, c.Value = &path, &large
+		fails(t, w.CreateVariable(w.ctx(), "main", c, chief), sluice.CodeInvalid, "value: has 65537 bytes")
+	}
+}
+
 // TestPrivatePaths: below u/NAME/ others see nothing, and administrators all.
 func TestPrivatePaths(t *testing.T) {
 	w := newVaultWorld(t)
@@ -244,6 +254,7 @@ func TestRotateCrash(t *testing.T) {
 // between and after; with one alone what the other wraps does not.
 func TestRotateMaster(t *testing.T) {
 	w := newVaultWorld(t)
+	w.must(w.CreateWorkspace(w.ctx(), store.Workspace{ID: "two"}))
 	w.variable("f/x/a", "value", true)
 	first := w.o.Keys.Current
 	second := masterKey(t)
@@ -260,6 +271,12 @@ func TestRotateMaster(t *testing.T) {
 	fails(t, w.CreateVariable(w.ctx(), "main", engine.VariableChange{Path: &path, Value: &value, Secret: &secret}, chief), sluice.CodeConflict, first.ID())
 	_, err = w.RotateKeys(w.ctx(), "", true)
 	fails(t, err, sluice.CodeConflict, first.ID())
+	w.must(w.CreateVariable(w.ctx(), "two", engine.VariableChange{Path: &path, Value: &value, Secret: &secret}, chief))
+	done, err := w.RotateKeys(w.ctx(), "", false) // one workspace does not keep the other from it
+	fails(t, err, sluice.CodeConflict, first.ID())
+	if done != (engine.Rotation{Workspaces: 1, Secrets: 1}) {
+		t.Errorf("of two workspaces %+v", done)
+	}
 	if missing, any, err := w.MissingKeys(w.ctx()); err != nil || !any || len(missing) != 1 || missing[0] != "main" {
 		t.Errorf("missing: %v %v %v", missing, any, err)
 	}

@@ -98,7 +98,7 @@ func New(o Options) (*API, error) {
 	case o.Token == "":
 		return nil, sluice.Invalid("Token", "is required: without one nobody could sign in")
 	}
-	setDefault(&o.Email, "admin@sluice.local")
+	setDefault(&o.Email, engine.DefaultEmail)
 	setDefault(&o.Username, "admin")
 	setDefault(&o.Version, "dev")
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")

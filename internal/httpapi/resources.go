@@ -108,7 +108,19 @@ func (a *API) addResources() {
 	addJSON(a, "GET /api/w/{workspace}/resources/get_value_interpolated/{path...}", "getResourceValueInterpolated",
 		"The value of a resource, with the variables and resources that it refers to",
 		func(ctx context.Context, in *VariableRef) (anyJSON, error) {
-			v, err := a.e.ResourceValue(ctx, in.Workspace, in.Path, who(ctx, in.Workspace), secretsHidden(ctx, in.Workspace))
+			may := func(domain, path string, secret bool) error {
+				err := callerOf(ctx).may(scope{domain: domain, action: "read", paths: path})
+				if err == nil && secret {
+					err = secretsHidden(ctx, in.Workspace)
+				}
+				return err
+			}
+			v, opened, err := a.e.ResourceValue(ctx, in.Workspace, in.Path, who(ctx, in.Workspace), may)
+			for _, path := range opened {
+				if err == nil {
+					err = a.recordLook(ctx, in.Workspace, path)
+				}
+			}
 			return anyJSON(v), err
 		})
 	addJSON(a, "GET /api/w/{workspace}/resources/exists/{path...}", "existsResource", "Whether there is a resource at a path",
@@ -152,12 +164,8 @@ func (a *API) createResource(ctx context.Context, in *createResourceIn) (string,
 }
 
 func (a *API) updateResource(ctx context.Context, in *updateResourceIn) (string, error) {
-	if in.Body.Path != nil {
-		if _, err := pathOfBody(ctx, in.Body.Path, "resources"); err != nil {
-			return "", err
-		}
-		named(ctx, in.Path)
-		noted(ctx, "new_path", in.Body.Path)
+	if _, err := in.movesTo(ctx, in.Body.Path, "resources"); err != nil {
+		return "", err
 	}
 	return "resource " + in.Path + " updated", a.e.UpdateResource(ctx, in.Workspace, in.Path, in.Body.change(), who(ctx, in.Workspace), nil)
 }

@@ -107,7 +107,7 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 		return nil, sluice.Errorf(sluice.CodeUnavailable, "the server makes too many archives at the moment; try again")
 	}
 	defer a.tarballs.Release(1)
-	c, err := a.e.Contents(ctx, in.Workspace)
+	c, err := a.e.Contents(ctx, in.Workspace, who(ctx, in.Workspace), engine.ContentsWanted{Variables: !in.SkipVariables, Resources: !in.SkipResources})
 	if err != nil {
 		return nil, err
 	}
@@ -115,11 +115,11 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 	if err != nil {
 		return nil, err
 	}
-	variables, err := a.packVariables(ctx, in)
+	variables, err := a.packVariables(ctx, in, c.Variables)
 	if err != nil {
 		return nil, err
 	}
-	resources, err := a.packResources(ctx, in)
+	resources, err := packResources(c.Resources)
 	if err != nil {
 		return nil, err
 	}
@@ -133,14 +133,7 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 
 // packVariables packs the variables that the caller may see; a secret sealed,
 // so that it can be given back here and nowhere else.
-func (a *API) packVariables(ctx context.Context, in *tarballIn) ([]packedFile, error) {
-	if in.SkipVariables {
-		return nil, nil
-	}
-	list, err := a.e.Variables(ctx, store.VariableFilter{Workspace: in.Workspace, Limit: engine.MaxVariables}, who(ctx, in.Workspace))
-	if err != nil {
-		return nil, err
-	}
+func (a *API) packVariables(ctx context.Context, in *tarballIn, list []*store.Variable) ([]packedFile, error) {
 	var files []packedFile
 	for _, v := range list {
 		value := string(v.Value)
@@ -149,6 +142,7 @@ func (a *API) packVariables(ctx context.Context, in *tarballIn) ([]packedFile, e
 			continue
 		case v.Secret() && in.PlainSecret:
 			// It asks whether the caller may, and leaves an entry in the audit log.
+			var err error
 			if _, value, err = a.variableValue(ctx, &VariableRef{Workspace: in.Workspace, Path: v.Path}); err != nil {
 				return nil, err
 			}
@@ -170,19 +164,13 @@ type packedVariable struct {
 	Description string `json:"description"`
 }
 
-// packResources packs the resources that the caller may see, but for what
-// scripts remember from run to run.
-func (a *API) packResources(ctx context.Context, in *tarballIn) ([]packedFile, error) {
-	if in.SkipResources {
-		return nil, nil
-	}
-	kept := func(s *store.Resource) bool { return s.Type != stateType && s.Type != "cache" }
-	list, err := a.e.Resources(ctx, store.VariableFilter{Workspace: in.Workspace, Limit: engine.MaxResources}, who(ctx, in.Workspace), kept)
-	if err != nil {
-		return nil, err
-	}
+// packResources packs resources, but for what scripts remember from run to run.
+func packResources(list []*store.Resource) ([]packedFile, error) {
 	var files []packedFile
 	for _, s := range list {
+		if s.Type == stateType || s.Type == "cache" {
+			continue
+		}
 		data, err := json.MarshalIndent(packedResource{s.Value, s.Description, s.Type}, "", "  ")
 		if err != nil {
 			return nil, err

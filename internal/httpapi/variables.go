@@ -149,17 +149,22 @@ func pathOfBody(ctx context.Context, path *string, domain string) (string, error
 	return *path, callerOf(ctx).may(scope{domain: domain, action: "write", paths: *path})
 }
 
+// movesTo returns the path at which what a change names will be. The entry in
+// the audit log goes on naming the old one.
+func (v *VariableRef) movesTo(ctx context.Context, path *string, domain string) (string, error) {
+	if path == nil {
+		return v.Path, nil
+	}
+	to, err := pathOfBody(ctx, path, domain)
+	named(ctx, v.Path)
+	noted(ctx, "new_path", path)
+	return to, err
+}
+
 func (a *API) updateVariable(ctx context.Context, in *updateVariableIn) (string, error) {
-	to := in.Path
-	if in.Body.Path != nil {
-		if err := checkPath(*in.Body.Path); err != nil {
-			return "", err
-		}
-		to = *in.Body.Path
-		if err := callerOf(ctx).may(scope{domain: "variables", action: "write", paths: to}); err != nil {
-			return "", err
-		}
-		noted(ctx, "new_path", in.Body.Path)
+	to, err := in.movesTo(ctx, in.Body.Path, "variables")
+	if err != nil {
+		return "", err
 	}
 	return "variable " + in.Path + " updated (npath: " + to + ")", a.e.UpdateVariable(ctx, in.Workspace, in.Path, in.Body.change(in.Sealed), who(ctx, in.Workspace))
 }
@@ -177,13 +182,22 @@ func (a *API) variableValue(ctx context.Context, in *VariableRef) (*store.Variab
 		return nil, "", err
 	}
 	v, value, err := a.e.VariableValue(ctx, in.Workspace, in.Path, who(ctx, in.Workspace))
-	if c := callerOf(ctx); err == nil && c.Kind != byJob {
-		err = a.e.Record(ctx, &engine.Act{
-			Workspace: in.Workspace, Username: c.Username, Email: c.Email, Operation: "variables.decrypt_secret", Kind: kindExecute,
-			Resource: in.Path, Address: c.Address, Token: c.Prefix,
-		})
+	if err == nil {
+		err = a.recordLook(ctx, in.Workspace, in.Path)
 	}
 	return v, value, err
+}
+
+// recordLook notes that a person sees a secret.
+func (a *API) recordLook(ctx context.Context, workspace, path string) error {
+	c := callerOf(ctx)
+	if c.Kind == byJob {
+		return nil
+	}
+	return a.e.Record(ctx, &engine.Act{
+		Workspace: workspace, Username: c.Username, Email: c.Email, Operation: "variables.decrypt_secret", Kind: kindExecute,
+		Resource: path, Address: c.Address, Token: c.Prefix,
+	})
 }
 
 func (a *API) getVariable(ctx context.Context, in *getVariableIn) (variableJSON, error) {

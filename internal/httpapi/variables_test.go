@@ -115,6 +115,7 @@ func TestSecretRights(t *testing.T) {
 		tokens[role] = s.token(engine.NewToken{Email: email})
 		tokens[role+"'s job"] = s.jobOf(email)
 	}
+	tokens["developer's token"] = s.token(engine.NewToken{Email: "developer@x.org", Scopes: []string{"resources:read"}})
 	s.ok(201, "POST", "/api/w/main/variables/create", `{"path":"f/v/secret","value":"hunter22","is_secret":true}`)
 	s.ok(201, "POST", "/api/w/main/variables/create", `{"path":"f/v/plain","value":"open"}`)
 	s.ok(201, "POST", "/api/w/main/variables/create", `{"path":"u/developer/own","value":"mine","is_secret":true}`)
@@ -143,6 +144,9 @@ func TestSecretRights(t *testing.T) {
 		{"operator's job", "POST", resource + "update_value/f/v/was", `{"value":2}`, 200},
 		{"operator's job", "POST", resource + "update_value/f/v/db", `{"value":2}`, 403},
 		{"developer", "GET", variable + "get_value/f/v/secret", "", 200},
+		{"developer", "GET", resource + "get_value_interpolated/f/v/db", "", 200},
+		{"developer's token", "GET", resource + "get_value/f/v/db", "", 200},
+		{"developer's token", "GET", resource + "get_value_interpolated/f/v/db", "", 403},
 		{"developer", "GET", variable + "get_value/u/developer/own", "", 200},
 		{"operator's job", "GET", variable + "get_value/u/developer/own", "", 404},
 		{"developer's job", "GET", variable + "get_value/u/developer/own", "", 200},
@@ -155,7 +159,7 @@ func TestSecretRights(t *testing.T) {
 		}
 	}
 	log := s.ok(200, "GET", "/api/w/main/audit/list?operation=variables.decrypt_secret", "")
-	if strings.Count(log, `"resource":"f/v/secret"`) != 1 || strings.Contains(log, "operator") || !strings.Contains(log, "developer") {
+	if strings.Count(log, `"resource":"f/v/secret"`) != 2 || strings.Contains(log, "operator") || !strings.Contains(log, "developer") {
 		t.Errorf("of secrets that were seen the log says %s", log)
 	}
 	for _, op := range []string{"variables.create", "variables.update", "resources.create", "resources.update"} {

@@ -89,7 +89,7 @@ func Execute(t testing.TB, dsn, statement string) {
 }
 
 func start() (err error) {
-	if server.bin, err = programs(); err != nil {
+	if server.bin, err = Programs(); err != nil {
 		return err
 	}
 	if server.dir, err = os.MkdirTemp("", "sluice-pg-"); err != nil {
@@ -105,7 +105,7 @@ func start() (err error) {
 	if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
 		return err
 	}
-	if id := credential(); id != nil {
+	if id := Credential(); id != nil {
 		for _, path := range []string{server.dir, file} {
 			if err := os.Chown(path, int(id.Uid), int(id.Gid)); err != nil {
 				return err
@@ -116,7 +116,7 @@ func start() (err error) {
 	if err := run("initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", file, "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return err
 	}
@@ -146,8 +146,8 @@ func stop() error {
 	return errors.Join(err, os.RemoveAll(server.dir))
 }
 
-// programs returns the folder of the newest server programs of the system.
-func programs() (string, error) {
+// Programs returns the folder of the newest server programs of the system.
+func Programs() (string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/pg_ctl")
 	if err != nil {
 		return "", err
@@ -166,9 +166,9 @@ func programs() (string, error) {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
 }
 
-// credential is that of the user postgres, if the tests run as root: the server
+// Credential is that of the user postgres, if the tests run as root: the server
 // refuses to.
-func credential() *syscall.Credential {
+func Credential() *syscall.Credential {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -188,7 +188,7 @@ func run(name string, args ...string) error {
 	cmd := exec.Command(filepath.Join(server.bin, name), args...)
 	cmd.Dir = server.dir
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential()}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: Credential()}
 	out, err := os.CreateTemp("", "sluice-pg-out-") // a pipe would stay open with the server
 	if err != nil {
 		return err
@@ -204,7 +204,8 @@ func run(name string, args ...string) error {
 	return nil
 }
 
-func freePort() (int, error) {
+// FreePort returns a port of the loopback address that nobody listens on now.
+func FreePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
@@ -217,7 +218,7 @@ func freePort() (int, error) {
 // pg_dump, for a test that uses a server of [Start].
 func Client(t testing.TB, name string) string {
 	t.Helper()
-	bin, err := programs()
+	bin, err := Programs()
 	if err != nil {
 		t.Fatal(err)
 	}

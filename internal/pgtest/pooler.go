@@ -40,14 +40,14 @@ func Pooler(t testing.TB, dsn string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := configure(t, dir, u, port)
 	cmd := exec.Command(pooler(t), "-q", config)
 	cmd.Dir, cmd.Env = dir, []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential(), Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: Credential(), Pdeathsig: syscall.SIGKILL}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ ignore_startup_parameters = extra_float_digits
 			t.Fatal(err)
 		}
 	}
-	if id := credential(); id != nil {
+	if id := Credential(); id != nil {
 		for _, path := range []string{dir, config, users} {
 			if err := os.Chown(path, int(id.Uid), int(id.Gid)); err != nil {
 				t.Fatal(err)

@@ -120,6 +120,9 @@ func TestCrashesOnPostgres(t *testing.T) {
 		if err != nil || out.Violation != nil {
 			t.Fatalf("%v: %v, %v", o.Crash, err, out.Violation)
 		}
+		if out.Calls < o.Crash.Call {
+			t.Fatalf("%v never happened: there are %d calls", o.Crash, out.Calls)
+		}
 		calls = max(calls, out.Calls)
 	}
 	checkHistory(t, h)

@@ -45,9 +45,8 @@ type WorkspaceKey struct {
 type VariableFilter struct {
 	Workspace string
 	PathStart string
-	Type      string // of resources; "": of any
-	Secrets   bool   // only secret variables
-	Bare      bool   // resources without their values
+	Secrets   bool // only secret variables
+	Bare      bool // resources without their values
 	Offset    int
 	Limit     int // 0: 1,000
 }

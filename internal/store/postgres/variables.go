@@ -9,7 +9,7 @@ const (
 	qVariables     = `SELECT ` + variableCols + ` FROM variable WHERE workspace = $1::text AND `
 	qResources     = `SELECT ` + resourceCols + ` FROM resource WHERE workspace = $1::text AND `
 	atPath         = `path = $2::text`
-	fromPath       = `path >= $2::text AND starts_with(path, $2::text) AND `
+	fromPath       = `path >= $2::text AND starts_with(path, $2::text)`
 	pageOfPaths    = ` ORDER BY path LIMIT $4::bigint OFFSET $5::bigint`
 	qWorkspaceKey  = `SELECT workspace, id, created_us, master, wrapped FROM workspace_key WHERE workspace = $1::text`
 	qInsertWorkKey = `INSERT INTO workspace_key (workspace, id, created_us, master, wrapped) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
@@ -43,7 +43,7 @@ func (r *reader) Variable(workspace, path string) (*store.Variable, error) {
 
 // Variables implements [store.Reader].
 func (r *reader) Variables(f store.VariableFilter) ([]*store.Variable, error) {
-	return r.variables(qVariables+fromPath+`(key_id <> 0 OR NOT $3::boolean)`+pageOfPaths,
+	return r.variables(qVariables+fromPath+` AND (key_id <> 0 OR NOT $3::boolean)`+pageOfPaths,
 		f.Workspace, f.PathStart, f.Secrets, orDefault(f.Limit), int64(f.Offset))
 }
 
@@ -92,9 +92,9 @@ func (r *reader) Resource(workspace, path string) (*store.Resource, error) {
 
 // Resources implements [store.Reader].
 func (r *reader) Resources(f store.VariableFilter) ([]*store.Resource, error) {
-	return r.resources(`SELECT workspace, path, type, CASE WHEN $6::boolean THEN ''::bytea ELSE value END, description, created_by, edited_by, edited_us
-FROM resource WHERE workspace = $1::text AND `+fromPath+`($3::text = '' OR type = $3::text)`+pageOfPaths,
-		f.Workspace, f.PathStart, f.Type, orDefault(f.Limit), int64(f.Offset), f.Bare)
+	return r.resources(`SELECT workspace, path, type, CASE WHEN $3::boolean THEN ''::bytea ELSE value END, description, created_by, edited_by, edited_us
+FROM resource WHERE workspace = $1::text AND `+fromPath+pageOfPaths,
+		f.Workspace, f.PathStart, f.Bare, orDefault(f.Limit), int64(f.Offset))
 }
 
 // CountResources implements [store.Reader].

@@ -18,9 +18,8 @@ AND (?3 = 0 OR key_id <> 0) ORDER BY path LIMIT ?4 OFFSET ?5`)
 	qDropVariable   = sqlText(`DELETE FROM variable WHERE workspace = ? AND path = ?`)
 
 	qResource  = sqlText(`SELECT ` + resourceCols + ` FROM resource WHERE workspace = ? AND path = ?`)
-	qResources = coldText(`SELECT workspace, path, type, CASE WHEN ?6 THEN x'' ELSE value END, description, created_by, edited_by, edited_us
-FROM resource WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2
-AND (?3 = '' OR type = ?3) ORDER BY path LIMIT ?4 OFFSET ?5`)
+	qResources = coldText(`SELECT workspace, path, type, CASE WHEN ?5 THEN x'' ELSE value END, description, created_by, edited_by, edited_us
+FROM resource WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2 ORDER BY path LIMIT ?3 OFFSET ?4`)
 	qCountResources = coldText(`SELECT count(*) FROM resource WHERE workspace = ?`)
 	qInsertResource = sqlText(`INSERT INTO resource (` + resourceCols + `) VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`)
 	qSaveResource   = sqlText(`UPDATE resource SET type = ?, value = ?, description = ?, edited_by = ?, edited_us = ? WHERE workspace = ? AND path = ?`)
@@ -122,7 +121,7 @@ func (r *reader) Resource(workspace, path string) (*store.Resource, error) {
 
 // Resources implements [store.Reader].
 func (r *reader) Resources(f store.VariableFilter) ([]*store.Resource, error) {
-	return readResources(r.c.use(qResources).str(f.Workspace).str(f.PathStart).str(f.Type).int(int64(orDefault(f.Limit))).int(int64(f.Offset)).bool(f.Bare))
+	return readResources(r.c.use(qResources).str(f.Workspace).str(f.PathStart).int(int64(orDefault(f.Limit))).int(int64(f.Offset)).bool(f.Bare))
 }
 
 // CountResources implements [store.Reader].

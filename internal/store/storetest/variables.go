@@ -65,11 +65,10 @@ func resources(w *world) {
 		w.isErr("none", err, store.ErrNotFound)
 		w.equal("count", must(r.CountResources("one")), int64(2))
 		w.equal("all", must(r.Resources(store.VariableFilter{Workspace: "one"})), []*store.Resource{db, state})
-		w.equal("type", must(r.Resources(store.VariableFilter{Workspace: "one", Type: "state"})), []*store.Resource{state})
 		w.equal("start", must(r.Resources(store.VariableFilter{Workspace: "one", PathStart: "f/"})), []*store.Resource{db})
 		bare := *db
 		bare.Value = nil
-		w.equal("bare", must(r.Resources(store.VariableFilter{Workspace: "one", Type: "postgresql", Bare: true})), []*store.Resource{&bare})
+		w.equal("bare", must(r.Resources(store.VariableFilter{Workspace: "one", PathStart: "f/", Bare: true})), []*store.Resource{&bare})
 		w.equal("page", must(r.Resources(store.VariableFilter{Workspace: "one", Offset: 1, Limit: 5})), []*store.Resource{state})
 	})
 	state.Type, state.Value, state.Description, state.EditedBy, state.EditedAt = "cache", []byte(`[1]`), "new", "zoe", at.Add(time.Second)
