@@ -67,6 +67,7 @@ check: ui/node_modules/.package-lock.json ## Look for all that the tests do not 
 	scripts/check-modules.sh
 	scripts/check-generated.sh
 	npm --prefix ui run check
+	for mutant in testdata/mutants/*.patch; do git apply --check "$$mutant" || exit 1; done
 	for script in .ci/run scripts/*.sh examples/f/*/*.sh; do bash -n "$$script"; done
 
 bench: ## Measure; prints a table and writes bench/out.
