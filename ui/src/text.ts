@@ -2,7 +2,6 @@
 
 export const text = {
   product: 'Sluice',
-  tagline: 'Jobs under exact concurrency limits',
 
   errors: {
     unreachable: 'The server does not answer. It may be restarting; try again in a moment.',
@@ -94,17 +93,12 @@ export const text = {
 
   runs: {
     title: 'Runs',
-    lead: 'What has run, runs, waits and will run.',
-    start: 'Run something',
     columns: { state: 'State', what: 'What', when: 'Started', duration: 'Duration', by: 'By', trigger: 'Trigger', key: 'Limit key', labels: 'Labels' },
     preview: 'test run',
     dependencies: 'dependencies',
     step: 'step',
-    due: 'due',
     dueIn: (d: string) => `in ${d}`,
     waits: (d: string) => `waits ${d}`,
-    schedule: 'schedule',
-    call: 'call',
     select: (what: string) => `Select ${what}`,
     selectAll: 'Select all that are listed',
     selected: (n: string) => `${n} selected`,
@@ -112,7 +106,6 @@ export const text = {
     cancel: 'Cancel',
     rerun: 'Run again',
     loaded: (n: string) => `${n} loaded`,
-    total: (n: string) => `${n} in all`,
     whole: 'all loaded',
     loadingMore: 'Loading more…',
     emptyTitle: 'Nothing has run yet',
@@ -142,7 +135,6 @@ export const text = {
   },
 
   filters: {
-    title: 'Filters',
     path: 'Path begins with',
     state: 'State',
     any: 'Any',
@@ -158,7 +150,6 @@ export const text = {
     more: 'More filters',
     fewer: 'Fewer filters',
     clear: 'Clear',
-    remove: (what: string) => `Remove the filter ${what}`,
     kinds: { script: 'Script', flow: 'Flow', preview: 'Test run of a script', flowpreview: 'Test run of a flow', flowscript: 'Inline step', dependencies: 'Dependencies' } as Record<string, string>,
   },
 
@@ -176,6 +167,7 @@ export const text = {
     reset: 'Whole time',
     summary: (n: string) => `Chart of ${n}`,
     obscured: (n: string) => `${n} of other workspaces counted`,
+    loaded: (n: string) => `of the ${n} that are loaded`,
   },
 
   run: {
@@ -186,7 +178,6 @@ export const text = {
     noArguments: 'None.',
     result: 'Result',
     failedWith: 'It failed',
-    noResult: 'There is none yet.',
     nullResult: 'It returned null.',
     views: { tree: 'Tree', table: 'Table', raw: 'Raw' },
     view: 'Show the result as',
@@ -210,8 +201,6 @@ export const text = {
     due: 'Due',
     started: 'Started',
     ended: 'Ended',
-    slotFree: 'Slot free',
-    slotFreeAfter: (w: string) => `${w} after`,
     details: 'Details',
     id: 'Id',
     by: 'By',
@@ -251,8 +240,6 @@ export const text = {
     iterations: (done: string, total: string) => `${done} of ${total} done`,
     failedSome: (n: string) => `${n} failed`,
     failureModule: 'On failure',
-    stepRuns: 'All its runs',
-    rows: (n: string) => `${n} rows`,
     cutRows: (n: string) => `The first ${n} rows; download the result for all.`,
   },
 
@@ -269,7 +256,6 @@ export const text = {
     } as Record<string, string>,
     also: 'Also:',
     key: 'Limit key',
-    limit: 'The limit',
     slots: (n: string) => `Slots taken: ${n}`,
     slotsShown: (n: string, all: string) => `The ${n} of ${all} that free first`,
     slotHeld: 'running',
@@ -277,11 +263,8 @@ export const text = {
     slotFree: 'free',
     frees: (d: string) => `frees in ${d}`,
     freesNow: 'frees now',
-    freesUnknown: 'frees at its end, and the window after it',
-    freesAtEnd: 'frees when it ends',
     obscured: 'a job that you may not see',
     since: (d: string) => `for ${d}`,
-    you: 'this run',
     position: 'Place in line',
     positionN: (n: string) => `${n}`,
     positionAtLeast: (n: string) => `${n} or later`,
@@ -376,7 +359,6 @@ export const text = {
     runs: 'runs',
     run: 'run',
     executions: 'executions',
-    nothingRunsMany: 'run',
     overrideOf: (what: string) => `Overridden: ${what}`,
     pausedBy: (who: string, until: string, why: string) => `Paused by ${who}${until ? ' until ' + until : ''}${why ? ': ' + why : ''}.`,
     allRuns: 'All runs of this key',
@@ -393,9 +375,7 @@ export const text = {
     lead: 'What can be run: scripts and flows of this workspace.',
     search: 'Search paths and summaries',
     add: 'New script',
-    columns: { path: 'Path', language: 'Language', limit: 'Limit', edited: 'Last change', actions: '' },
     run: 'Run',
-    edit: 'Edit',
     flow: 'flow',
     emptyTitle: 'No scripts yet',
     empty: 'Write the first one here, or push a folder of files with sluice sync push. A server started with --seed brings examples.',
@@ -437,13 +417,11 @@ export const text = {
     tagLabel: 'Tag',
     tagHint: 'Runs on workers that serve it. Empty: the language.',
     apply: (n: string) => `Apply the new limit to ${n}`,
-    applyNone: 'No run of this path waits now.',
     nowOf: (running: string, waiting: string) => `Of this path now: ${running}, ${waiting}.`,
     badN: 'A whole number from 1 to 1,000,000, or empty. 0 means neither off nor paused.',
     badW: 'A whole number of seconds from 0 to 2,678,400 (31 days).',
     badStart: 'Counting from the start needs a window of at least 1 s.',
     badKey: 'A key without a limit has no effect.',
-    badPath: 'Give a path such as f/folder/name.',
     test: 'Test run',
     testHint: 'Runs the code as it stands here, under the limit as it is set here.',
     testDo: 'Run the test',
@@ -453,28 +431,21 @@ export const text = {
     form: 'As a form',
     badJSON: 'This is no JSON object.',
     cannotRead: 'The arguments cannot be read from the code:',
-    versions: 'Versions',
     current: 'newest',
-    wording: 'In words',
     openRun: 'Open the run',
-    archive: 'Archive',
   },
 
   start: {
     title: (path: string) => `Run ${path}`,
     do: 'Run',
-    later: 'Later',
     in: 'Start in seconds (empty: now)',
     args: 'Arguments',
-    limit: 'Limit',
   },
 
   form: {
     required: 'required',
-    secret: 'secret',
     default: 'default',
     unset: 'not set',
-    yes: 'yes',
     badJSON: 'This is no JSON.',
     badNumber: 'This is no number.',
     missing: (what: string) => `${what} is required.`,
@@ -516,7 +487,6 @@ export const text = {
     p50: 'Half wait at most',
     p95: '95% wait at most',
     rate: 'Starts a second',
-    started: 'started',
   },
 
   common: {

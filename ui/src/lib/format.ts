@@ -29,6 +29,11 @@ export function countdown(left: number): string {
   return duration(Math.max(Math.ceil(left / 1000), 0) * 1000 || 0).replace(/^0 ms$/, '0 s').replace(/\.0 s$/, ' s');
 }
 
+/** age writes how long ago something was in whole seconds, rounded down. */
+export function age(passed: number): string {
+  return duration(Math.max(Math.floor(passed / 1000), 0) * 1000 || 0).replace(/^0 ms$/, '0 s').replace(/\.0 s$/, ' s');
+}
+
 const clockTime = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });
 const dayTime = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hour12: false });
 const yearTime = new Intl.DateTimeFormat(undefined, { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hour12: false });

@@ -1,4 +1,5 @@
 import type { Job } from '../api/types';
+import { text } from '../text';
 import { ms } from './format';
 
 /** What a run is doing, as people see it. */
@@ -31,9 +32,8 @@ export function isFlow(j: Job): boolean {
 }
 
 /** nameOf is what to call a run: its path, or what it is. */
-export function nameOf(j: Job, unnamed: string): string {
-  if (j.script_path) return j.script_path;
-  return unnamed;
+export function nameOf(j: Job): string {
+  return j.script_path ?? (j.job_kind === 'dependencies' ? text.runs.dependencies : text.runs.preview);
 }
 
 /** whenOf is the instant that a list shows: of its start, else of when it is due. */

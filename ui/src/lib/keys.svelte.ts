@@ -12,7 +12,7 @@ class Keys {
   #at = 0;
 
   handle = (e: KeyboardEvent): void => {
-    const t = e.target as HTMLElement;
+    const t = e.composedPath()[0] as HTMLElement; // the editor stands in a shadow root
     if (e.ctrlKey || e.metaKey || e.altKey || t.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) || document.querySelector('dialog[open]')) return;
     const chord = this.#after === 'g' && e.timeStamp - this.#at < 1500;
     this.#after = e.key;

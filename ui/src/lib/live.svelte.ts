@@ -14,8 +14,6 @@ const GATHER = 200;
 
 export class Live {
   connection = $state<Connection>('connecting');
-  /** Events a second, lately. */
-  rate = $state(0);
 
   #url: string;
   #take: (jobs: Job[]) => void;
@@ -26,8 +24,6 @@ export class Live {
   #flush: ReturnType<typeof setTimeout> | undefined;
   #held = new Map<string, Job>();
   #closed = false;
-  #seen = 0;
-  #meter: ReturnType<typeof setInterval>;
   #missed: () => void;
 
   /** missed is called when the stream is back after it was away. */
@@ -35,10 +31,6 @@ export class Live {
     this.#url = `${base}api/w/${encodeURIComponent(workspace)}/events`;
     this.#take = take;
     this.#missed = missed;
-    this.#meter = setInterval(() => {
-      this.rate = this.#seen / 2;
-      this.#seen = 0;
-    }, 2000);
     this.#open();
   }
 
@@ -54,7 +46,6 @@ export class Live {
     source.onmessage = (e) => (this.#rev = e.lastEventId);
     source.addEventListener('job', (e) => {
       this.#rev = e.lastEventId;
-      this.#seen++;
       const job = JSON.parse(e.data as string) as Job;
       this.#held.set(job.id, job);
       this.#flush ??= setTimeout(() => this.#hand(), GATHER);
@@ -87,6 +78,5 @@ export class Live {
     this.#source?.close();
     clearTimeout(this.#again);
     clearTimeout(this.#flush);
-    clearInterval(this.#meter);
   }
 }

@@ -114,8 +114,6 @@ export class RunList {
   /** All that the server has is here. */
   whole = $state(false);
   error = $state('');
-  /** Counts changes of the list, for what is drawn from it. */
-  version = $state(0);
 
   #workspace: string;
   #filter: Filter;
@@ -159,17 +157,19 @@ export class RunList {
     } finally {
       if (run === this.#run) this.loading = false;
     }
+    // A piece of which nothing fits is not the end, and nobody scrolls an empty list.
+    if (run === this.#run && this.error === '' && !this.whole && this.jobs.length === 0) void this.#next();
   }
 
   #append(jobs: Job[]): void {
     const fresh = jobs.filter((j) => !this.#known.has(j.id));
     for (const j of fresh) this.#known.add(j.id);
     this.jobs = [...this.jobs, ...fresh];
-    this.version++;
   }
 
   /** take brings in changes: of runs that are listed, and new ones. */
   take(changed: Job[]): void {
+    clock.tick(); // what happened just now is not to come
     const now = clock.now;
     const by = new Map<string, Job>();
     for (const j of changed) by.set(j.id, j);
@@ -194,7 +194,6 @@ export class RunList {
     }
     for (const j of next.splice(MOST)) this.#known.delete(j.id);
     this.jobs = next;
-    this.version++;
   }
 }
 

@@ -50,17 +50,27 @@ class Session {
     if (!res.ok) return await res.text();
     const before = this.me?.email;
     await this.load();
-    if (before && this.me && before !== this.me.email) location.reload(); // what is open is somebody else's
+    if (before && this.me && before !== this.me.email) {
+      location.reload(); // what is open, and what was refused, is somebody else's
+      return '';
+    }
     this.expired = false;
     for (const go of this.#waiting.splice(0)) go();
     return this.trouble;
   }
 
-  async signOut(): Promise<void> {
-    await fetch(base + 'api/auth/logout', { method: 'POST' }).catch(() => undefined);
+  /** signOut returns what went wrong, or the empty string. */
+  async signOut(): Promise<string> {
+    try {
+      const res = await fetch(base + 'api/auth/logout', { method: 'POST' });
+      if (!res.ok && res.status !== 401) return await res.text();
+    } catch {
+      return 'unreachable';
+    }
     this.me = null;
     this.expired = false;
     this.#waiting = [];
+    return '';
   }
 
   get superAdmin(): boolean {
