@@ -123,7 +123,9 @@ func TestCrashesOnPostgres(t *testing.T) {
 		if out.Calls < o.Crash.Call {
 			t.Fatalf("%v never happened: there are %d calls", o.Crash, out.Calls)
 		}
-		calls = max(calls, out.Calls)
+		if k == 0 {
+			calls = out.Calls // without a crash; what a crash adds comes after it
+		}
 	}
 	checkHistory(t, h)
 	if err := h.Close(); err != nil {
