@@ -357,3 +357,29 @@ test('signs out', async () => {
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
 });
+
+test('offers an operator what it may do', async () => {
+  const who = { email: 'ops@example.com', password: 'only looks on' };
+  await server.api('POST', 'users/create', who);
+  await server.api('POST', 'w/main/workspaces/add_user', { email: who.email, operator: true });
+  await signIn(page, server, who);
+  const gone = async (name, role = 'button') => assert.equal(await page.getByRole(role, { name, exact: true }).count(), 0, `an operator is offered ${name}`);
+  await open(page, 'scripts');
+  await heading('Scripts');
+  await page.getByRole('link', { name: 'new', exact: true }).waitFor();
+  await gone('New script', 'link');
+  await open(page, 'script/f%2Ft%2Fnew');
+  await page.getByRole('textbox', { name: 'Code' }).waitFor();
+  await page.getByRole('link', { name: 'Run', exact: true }).waitFor();
+  await gone('Save');
+  await gone('Run the test');
+  const other = await server.run('f/t/slow', { who: 'operator' });
+  await open(page, `run/${other}`);
+  await page.getByRole('heading', { name: 'f/t/slow' }).waitFor();
+  await page.getByRole('button', { name: 'Run again' }).waitFor();
+  await gone('Cancel');
+  await page.getByRole('button', { name: 'Run again' }).click();
+  await page.getByRole('button', { name: 'Cancel', exact: true }).waitFor(); // of its own
+  await open(page, 'schedules');
+  assert.ok(await page.getByRole('switch').first().isDisabled());
+});

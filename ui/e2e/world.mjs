@@ -89,10 +89,10 @@ export function launch() {
   return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--force-color-profile=srgb'] });
 }
 
-export async function signIn(page, server) {
+export async function signIn(page, server, who = { email, password: server.password }) {
   await page.goto(server.url + '/');
-  await page.getByLabel('E-mail').fill(email);
-  await page.getByLabel('Password').fill(server.password);
+  await page.getByLabel('E-mail').fill(who.email);
+  await page.getByLabel('Password').fill(who.password);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByRole('heading', { name: 'Runs', exact: true }).waitFor();
 }

@@ -22,6 +22,7 @@ export type Group = With<Schemas['Group'], 'concurrency_key' | 'total_running' |
 export type Worker = With<Schemas['Worker'], 'worker' | 'worker_group' | 'worker_instance' | 'custom_tags' | 'jobs_executed' | 'last_ping' | 'started_at' | 'wm_version' | 'occupancy_rate'>;
 export type Plan = Required<Schemas['Plan']>;
 export type Me = Schemas['User'];
+export type Member = Schemas['Member'];
 export type Membership = With<Schemas['Membership'], 'id' | 'name'>;
 
 /** A limit as a person sets it: on a script, or as an override. */

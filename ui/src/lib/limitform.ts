@@ -15,6 +15,17 @@ export interface Judged {
   problems: { n?: string; w?: string; key?: string };
 }
 
+/** formOf is what stands in the inputs of a limit. */
+export function formOf(l: LimitFields & { on_concurrency_limit?: string | null }): LimitForm {
+  return {
+    n: l.concurrent_limit == null ? '' : String(l.concurrent_limit),
+    w: l.concurrency_time_window_s == null ? '' : String(l.concurrency_time_window_s),
+    key: l.concurrency_key ?? '',
+    from: l.concurrency_window_from === 'start' ? 'start' : 'end',
+    onLimit: l.on_concurrency_limit === 'fail' ? 'fail' : 'queue',
+  };
+}
+
 const whole = /^\d+$/;
 
 export function judge(f: LimitForm): Judged {
@@ -34,8 +45,8 @@ export function judge(f: LimitForm): Judged {
 }
 
 /** resolve shows what a key becomes with some arguments; the server decides at the push. */
-export function resolve(template: string, workspace: string, path: string, args: Record<string, unknown>): string {
-  if (template === '') return `${workspace}/script/${path}`;
+export function resolve(template: string, workspace: string, fallback: string, args: Record<string, unknown>): string {
+  if (template === '') return fallback;
   return template.replace(/\$workspace|\$args\[([^\]]*)\]/g, (m, name: string | undefined) => {
     if (name === undefined) return m === '$workspace' ? workspace : '';
     let v: unknown = args;

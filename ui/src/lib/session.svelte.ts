@@ -1,12 +1,14 @@
 // Who is signed in, and what happens when that ends: the page asks again for the
 // password over what is open, and sends the request that was refused once more.
 import { base } from './base';
-import type { Me, Membership } from '../api/types';
+import type { Me, Member, Membership } from '../api/types';
 
 class Session {
   /** undefined: not known yet; null: nobody. */
   me = $state<Me | null | undefined>(undefined);
   workspaces = $state<Membership[]>([]);
+  /** Who that is in the workspace that is open; undefined: not known yet. */
+  member = $state.raw<Member>();
   /** Somebody was signed in and is not any more. */
   expired = $state(false);
   /** Why the page cannot say who is signed in. */
@@ -23,14 +25,13 @@ class Session {
   async load(): Promise<void> {
     this.trouble = '';
     try {
-      const res = await fetch(base + 'api/users/whoami');
+      const [res, list] = await Promise.all([fetch(base + 'api/users/whoami'), fetch(base + 'api/workspaces/users')]);
       if (res.status === 401) {
         this.me = null;
         return;
       }
       if (!res.ok) throw new Error(await res.text());
       const me = (await res.json()) as Me;
-      const list = await fetch(base + 'api/workspaces/users');
       if (!list.ok) throw new Error(await list.text());
       this.workspaces = ((await list.json()) as { workspaces: Membership[] }).workspaces;
       this.me = me;
@@ -68,9 +69,33 @@ class Session {
       return 'unreachable';
     }
     this.me = null;
+    this.member = undefined;
     this.expired = false;
     this.#waiting = [];
     return '';
+  }
+
+  /** enter asks what the person may do in a workspace. Without an answer all is offered: the server decides. */
+  async enter(workspace: string): Promise<void> {
+    if (this.member?.workspace_id === workspace) return;
+    let member: Member = { workspace_id: workspace };
+    try {
+      const res = await fetch(`${base}api/w/${encodeURIComponent(workspace)}/users/whoami`);
+      if (res.ok) member = (await res.json()) as Member;
+    } catch {
+      // What fails now is tried again by the calls of the page.
+    }
+    this.member = { ...member, workspace_id: workspace };
+  }
+
+  /** May save scripts, flows and schedules, run what is not saved, and cancel what others have started. */
+  get mayEdit(): boolean {
+    return this.member?.operator !== true;
+  }
+
+  /** mayCancel says whether the person may cancel a run: an operator those of its own. */
+  mayCancel(job: { email?: string }): boolean {
+    return this.mayEdit || job.email === this.me?.email;
   }
 
   get superAdmin(): boolean {
