@@ -205,7 +205,7 @@ func (p *parser) flow(o *fields) {
 	v.Limits, v.OnLimit, v.MaxWait, v.MaxLost = p.limits(o, "concurrency_key")
 	v.Priority = p.optionalInt(o, "priority", -100, 100)
 	v.EarlyReturn = p.text(o, "early_return")
-	p.seconds(o, "cache_ttl") // has no effect yet: who pushes it is told so
+	v.CacheTTL = p.seconds(o, "cache_ttl")
 	if raw := o.get("flow_env"); raw != nil {
 		p.object(o.at("flow_env"), raw)
 		v.Env = raw

@@ -63,7 +63,8 @@ type Value struct {
 	Priority    *int           // nil: none was set
 	EarlyReturn string         // id of the step whose result synchronous callers get; "": the last
 	Env         json.RawMessage
-	MaxLost     *int // new attempts after lost workers; nil: the default
+	MaxLost     *int          // new attempts after lost workers; nil: the default
+	CacheTTL    time.Duration // for which its result serves runs with the same arguments; 0: not at all
 
 	scopes map[string][]*Module
 	byID   map[string]*Module

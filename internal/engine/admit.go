@@ -410,8 +410,8 @@ func (u *unit) promote(l *line) error {
 	return u.renew(l)
 }
 
-// arrive makes a job that is due stand in its line, or fail at once if it has
-// no room and asked for that. The job counts as waiting in its group already.
+// arrive makes a job that is due stand in its line, or end at once: it is left
+// out, its result is kept already, or it has no room and asked to fail then. The job counts as waiting in its group already.
 func (u *unit) arrive(l *line, j *sluice.Job) error {
 	if j.Schedule != "" {
 		out, err := u.overlaps(j)
@@ -419,12 +419,13 @@ func (u *unit) arrive(l *line, j *sluice.Job) error {
 			return err
 		}
 		if out {
-			if l.group != nil {
-				l.group.Waiting--
-				l.group.changed = true
-			}
-			u.touch(l) // it may have been made for this job alone
+			u.turnAway(l)
 			return u.leaveOut(j)
+		}
+	}
+	if u.caches(j) {
+		if served, err := u.serveFlow(l, j); served || err != nil {
+			return err
 		}
 	}
 	if j.OnLimit == sluice.OnLimitFail && l.group != nil {
@@ -433,9 +434,7 @@ func (u *unit) arrive(l *line, j *sluice.Job) error {
 			return err
 		}
 		if !room.Now {
-			l.group.Waiting--
-			l.group.changed = true
-			u.touch(l) // it may have been made for this job alone
+			u.turnAway(l)
 			return u.end(j, sluice.OutcomeFailure, limitExceeded(l.group, j, room))
 		}
 	}
@@ -446,6 +445,16 @@ func (u *unit) arrive(l *line, j *sluice.Job) error {
 		}
 	}
 	return u.stand(l, []*sluice.Job{j})
+}
+
+// turnAway takes back that a job waits in its group, which is not to stand in
+// its line.
+func (u *unit) turnAway(l *line) {
+	if l.group != nil {
+		l.group.Waiting--
+		l.group.changed = true
+	}
+	u.touch(l) // it may have been made for this job alone
 }
 
 // wake looks at lines whose instant has come, whoever serves their tags. It

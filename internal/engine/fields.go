@@ -98,19 +98,8 @@ func Asks(v json.RawMessage) bool {
 // effect here, by name.
 func InertFields(body json.RawMessage) []string { return askedFields(body, ScriptFields, FieldInert) }
 
-// InertFlowFields does the same for a pushed flow, its value included.
-func InertFlowFields(body json.RawMessage) []string {
-	list := askedFields(body, FlowFields, FieldInert)
-	var b struct {
-		Value struct {
-			CacheTTL float64 `json:"cache_ttl"`
-		} `json:"value"`
-	}
-	if json.Unmarshal(body, &b) == nil && b.Value.CacheTTL > 0 { // what is no number is refused by name
-		list = append(list, "value.cache_ttl")
-	}
-	return list
-}
+// InertFlowFields does the same for a pushed flow.
+func InertFlowFields(body json.RawMessage) []string { return askedFields(body, FlowFields, FieldInert) }
 
 // refuseFields refuses a push that asks for what it would not get.
 func refuseFields(body json.RawMessage, known map[string]FieldUse) error {

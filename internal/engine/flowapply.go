@@ -15,9 +15,8 @@ import (
 // Names under which a flow keeps what is no result of a step: ids of steps hold
 // no $.
 const (
-	earlyResult = "$early"   // what who waits for it gets before its end
-	skippedMark = "$skipped" // that it was stopped early, and is labelled so
-	cutResult   = "$cut"     // the error with which a flow ends that was cut
+	earlyResult = "$early" // what who waits for it gets before its end
+	cutResult   = "$cut"   // the error with which a flow ends that was cut
 )
 
 // advance asks what follows from an event of a flow, and does it. It reports
@@ -80,6 +79,11 @@ func (u *unit) advance(r *flowRun, j *sluice.Job, event flow.Event, k *evaluated
 	}
 	if err != nil {
 		return false, err
+	}
+	if out.End.Success && !out.End.Skipped {
+		if err := u.keepFlow(a.v, j, result); err != nil {
+			return false, err
+		}
 	}
 	return true, u.endFlow(r, j, out.End, result)
 }
@@ -174,10 +178,8 @@ func (u *unit) endFlow(r *flowRun, j *sluice.Job, end *flow.End, result json.Raw
 		u.endings = map[int64]flow.End{}
 	}
 	u.endings[j.Seq] = *end
-	if end.Skipped {
-		if err := u.tx.SaveFlowResult(j.Seq, skippedMark, json.RawMessage("true")); err != nil {
-			return err
-		}
+	if end.Skipped && o == sluice.OutcomeSuccess {
+		j.CanceledReason = earlyReason
 	}
 	return u.completeFlow(r, j, o, result)
 }

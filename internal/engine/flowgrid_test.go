@@ -50,7 +50,7 @@ var gridFields = map[string]string{
 	"Value.Modules": "- the rows", "Value.Failure": "failure_module", "Value.Preprocessor": "preprocessor_module",
 	"Value.Limits":  "flow_concurrent_limit flow_concurrency_time_window_s flow_concurrency_key",
 	"Value.OnLimit": "flow_on_concurrency_limit", "Value.MaxWait": "flow_max_wait_s", "Value.MaxLost": "- a flow has no worker to lose",
-	"Value.Priority": "flow_priority", "Value.EarlyReturn": "early_return", "Value.Env": "flow_env",
+	"Value.Priority": "flow_priority", "Value.EarlyReturn": "early_return", "Value.Env": "flow_env", "Value.CacheTTL": "flow_cache_ttl",
 }
 
 // TestFlowGrid plays every option on every kind of step. A file of

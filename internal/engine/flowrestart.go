@@ -96,6 +96,7 @@ func (e *Engine) pushAgain(tx store.Tx, old *sluice.Job, id string, from Restart
 		OnLimit: old.OnLimit, MaxLostAttempts: old.MaxLostAttempts, DeleteAfter: old.DeleteAfter, Labels: old.Labels,
 	}
 	u := e.unit(tx)
+	u.anew = true
 	if err := u.enqueue([]*push{{job: j, cap: -1}}); err != nil {
 		return err
 	}

@@ -27,7 +27,6 @@ type FlowView struct {
 	Failure      *StepView       // nil: the flow has no such module
 	Preprocessor *StepView
 	UserStates   map[string]json.RawMessage // nil: none were set
-	Skipped      bool                       // it was stopped early by a step that says so
 }
 
 // StepView is how far a module is.
@@ -157,14 +156,7 @@ func (v *FlowView) others(r store.Reader, j *sluice.Job, parsed *rawFlow, state 
 			v.Preprocessor.Job = jobs[0].ID
 		}
 	}
-	if v.UserStates, err = userStates(r, j); err != nil {
-		return err
-	}
-	_, err = r.FlowResult(j.Seq, skippedMark)
-	v.Skipped = err == nil
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
+	v.UserStates, err = userStates(r, j)
 	return err
 }
 

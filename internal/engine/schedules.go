@@ -523,12 +523,22 @@ func (u *unit) overlaps(j *sluice.Job) (bool, error) {
 	return false, err
 }
 
-const overlapReason = "the run before it had not ended (no_flow_overlap)"
+// Why a job is labelled as skipped, as its row says in the place of why it was
+// cancelled.
+const (
+	overlapReason = "the run before it had not ended (no_flow_overlap)"
+	earlyReason   = "a step has stopped it early (skip_if_stopped)" // a flow, which has ended well
+)
+
+// SkipReasons are what a skipped job says as the reason of its cancelling.
+var SkipReasons = []string{overlapReason, earlyReason}
 
 // SkippedRun reports whether a job is a run of a schedule that was left out,
-// since the one before it had not ended.
+// since the one before it had not ended, or one of a flow that a step has ended
+// as not worth a mention.
 func SkippedRun(j *sluice.Job) bool {
-	return j.Schedule != "" && j.Outcome == sluice.OutcomeCanceled && j.CanceledReason == overlapReason
+	return j.Schedule != "" && j.Outcome == sluice.OutcomeCanceled && j.CanceledReason == overlapReason ||
+		j.Kind.IsFlow() && j.Outcome == sluice.OutcomeSuccess && j.CanceledReason == earlyReason
 }
 
 // leaveOut ends a run that is not to overlap another one.

@@ -440,7 +440,7 @@ func (u *unit) line(pushes []*push) error {
 		switch {
 		case j.State == sluice.StateScheduled:
 			later[l] = append(later[l], j)
-		case j.Schedule != "", j.OnLimit == sluice.OnLimitFail && p.group != nil:
+		case j.Schedule != "", j.OnLimit == sluice.OnLimitFail && p.group != nil, u.caches(j):
 			if p.group != nil {
 				if err := u.flush(p.group, stand); err != nil { // who came before it counts
 					return err

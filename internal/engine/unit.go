@@ -29,6 +29,7 @@ type unit struct {
 	cancelled int                   // steps that were cancelled with their flows
 	flowReady bool                  // a line of flows became ready
 	ran       []ran                 // runs of schedules that have ended
+	anew      bool                  // flows that are pushed here run, whatever is kept of runs like them
 	ahead     int                   // how many first jobs of a line without a group are likely to be taken
 }
 

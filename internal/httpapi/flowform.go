@@ -176,9 +176,6 @@ func (a *API) addFlowStatus(ctx context.Context, f *jobJSON, j *sluice.Job, code
 		return err
 	}
 	f.FlowStatus, f.RawCode = flowStatusForm(v), ""
-	if f.IsSkipped != nil {
-		f.IsSkipped = &v.Skipped
-	}
 	if code {
 		f.RawFlow = anyJSON(v.Raw)
 	}

@@ -174,6 +174,39 @@ func TestFlowDependencies(t *testing.T) {
 	}
 }
 
+// TestSkippedFlows: what a step has ended as not worth a mention is labelled, in
+// lists too, and found by that.
+func TestSkippedFlows(t *testing.T) {
+	r := newRig(t)
+	const value = `{"value":{"modules":[{"id":"a","value":{"type":"identity"},"stop_after_if":{"expr":"flow_input.stop","skip_if_stopped":true}},{"id":"b","value":{"type":"identity"}}]},"args":{"stop":`
+	skipped := r.ok(201, "POST", "/api/w/main/jobs/run/preview_flow", value+"true}}")
+	other := r.ok(201, "POST", "/api/w/main/jobs/run/preview_flow", value+"false}}")
+	r.take(1)
+	for query, want := range map[string]string{"is_skipped=true": skipped, "is_skipped=false": other, "": other + " " + skipped} {
+		var list []struct {
+			ID       string
+			Type     string
+			Skipped  *bool `json:"is_skipped"`
+			Canceled bool
+			Reason   string `json:"canceled_reason"`
+		}
+		r.read(r.ok(200, "GET", "/api/w/main/jobs/list?"+query, ""), &list)
+		var ids []string
+		for _, j := range list {
+			ids = append(ids, j.ID)
+			if j.Type != "CompletedJob" || j.Skipped == nil || *j.Skipped != (j.ID == skipped) || j.Canceled || j.Reason != "" {
+				t.Errorf("%q: %+v", query, j)
+			}
+		}
+		if got := strings.Join(ids, " "); got != want {
+			t.Errorf("%q finds %s, want %s", query, got, want)
+		}
+	}
+	if got := r.ok(200, "GET", "/api/w/main/jobs_u/completed/get/"+skipped, ""); !strings.Contains(got, `"is_skipped":true`) || strings.Contains(got, "canceled_reason") {
+		t.Error(got)
+	}
+}
+
 // TestFlowUserStates: what steps keep together; a job's token reaches its own
 // flow only.
 func TestFlowUserStates(t *testing.T) {

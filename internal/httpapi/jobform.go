@@ -72,11 +72,14 @@ func jobForm(j *sluice.Job) jobJSON {
 	f := jobJSON{
 		Type: typeQueued, ID: j.ID, Workspace: j.Workspace, ParentJob: j.ParentJob, RootJob: j.RootJob,
 		CreatedBy: j.CreatedBy, CreatedAt: j.CreatedAt.UTC(), StartedAt: instant(j.StartedAt),
-		Canceled: j.CanceledBy != "", CanceledBy: j.CanceledBy, CanceledReason: j.CanceledReason,
+		Canceled: j.CanceledBy != "", CanceledBy: j.CanceledBy,
 		JobKind: j.Kind, ScriptPath: j.Path, ScriptHash: j.Hash, Language: j.Language,
 		PermissionedAs: "u/" + j.CreatedBy, Email: j.Email, VisibleToOwner: true,
 		Tag: j.Tag, Priority: j.Priority, Worker: j.Worker,
 		ScheduledFor: instant(j.ScheduledFor), Labels: j.Labels, Progress: j.Progress, IsFlowStep: j.Step != "", FlowStepID: j.Step,
+	}
+	if f.Canceled {
+		f.CanceledReason = j.CanceledReason
 	}
 	if j.HasKey {
 		f.Key = &j.Key

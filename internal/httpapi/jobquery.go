@@ -56,6 +56,9 @@ func (q *JobQuery) among(f *store.JobFilter) error {
 		}
 	}
 	q.amongTriggers(f)
+	if q.IsSkipped.Set {
+		f.Among = append(f.Among, store.Among{Field: store.FieldReason, Values: engine.SkipReasons, Not: !q.IsSkipped.Value})
+	}
 	return nil
 }
 
@@ -100,7 +103,7 @@ func (q *JobQuery) contains(s *engine.Search) error {
 func (q *JobQuery) nobody() bool {
 	lists := func(s string) bool { return s != "" && !strings.HasPrefix(s, "!") }
 	triggers := lists(q.TriggerKind) && !slices.Contains(splitList(q.TriggerKind), triggerSchedule)
-	return triggers || q.Suspended || q.IsSkipped
+	return triggers || q.Suspended
 }
 
 // filtered reports whether the query selects by more than the state of jobs.

@@ -76,9 +76,9 @@ type JobQuery struct {
 	SchedulePath           string         `query:"schedule_path"`
 	TriggerKind            string         `query:"trigger_kind" doc:"schedule is the only one yet"`
 	IsNotSchedule          bool           `query:"is_not_schedule"`
+	IsSkipped              optional[bool] `query:"is_skipped" doc:"Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others"`
 	// What no job has yet: a filter that asks for it finds nothing.
 	Suspended bool `query:"suspended"`
-	IsSkipped bool `query:"is_skipped"`
 }
 
 // selected makes a filter. none means that no job can match.
@@ -142,7 +142,7 @@ func (q *JobQuery) states() []sluice.State {
 	if q.ScheduledForAfterNow {
 		drop(sluice.StateQueued, sluice.StateRunning, sluice.StateCompleted)
 	}
-	if q.Success.Set || !q.CompletedAfter.IsZero() || !q.CompletedBefore.IsZero() {
+	if q.Success.Set || q.IsSkipped.Set && q.IsSkipped.Value || !q.CompletedAfter.IsZero() || !q.CompletedBefore.IsZero() {
 		drop(sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning)
 	}
 	return states

@@ -103,6 +103,8 @@ func TestJobFilters(t *testing.T) {
 		"is_flow_step=true":                  "",
 		"schedule_path=x":                    "",
 		"suspended=true":                     "",
+		"is_skipped=true":                    "",
+		"is_skipped=false":                   "ENDED FAILED RUNNING WAITING",
 		"has_null_parent=true":               "ENDED FAILED RUNNING WAITING",
 		"has_null_parent=false":              "",
 		"is_flow_step=false":                 "ENDED FAILED RUNNING WAITING",

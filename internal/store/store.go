@@ -274,6 +274,7 @@ const (
 	FieldWorker
 	FieldLabel    // jobs with one of the labels
 	FieldSchedule // path of the schedule that it is a run of; "" of none
+	FieldReason   // why it was cancelled, or is labelled as skipped
 	FieldAny      // path, tag, creator or worker
 )
 

@@ -110,7 +110,8 @@ func whereJobs(f *store.JobFilter) *where {
 var columnOf = map[store.Field]string{
 	store.FieldPath: "job.path", store.FieldHash: "job.hash", store.FieldTag: "job.tag", store.FieldCreatedBy: "job.created_by",
 	store.FieldWorker: "job_state.worker", store.FieldSchedule: "job.schedule", store.FieldLabel: "convert_from(label, 'UTF8')",
-	store.FieldAny: `(job.path || E'\n' || job.tag || E'\n' || job.created_by || E'\n' || job_state.worker)`,
+	store.FieldReason: "encode(job_state.canceled_reason, 'escape')", // as it is, if it is ASCII
+	store.FieldAny:    `(job.path || E'\n' || job.tag || E'\n' || job.created_by || E'\n' || job_state.worker)`,
 }
 
 // among selects rows by a list of values.

@@ -127,7 +127,8 @@ func whereJobs(f *store.JobFilter) *where {
 var columnOf = map[store.Field]string{
 	store.FieldPath: "job.path", store.FieldHash: "job.hash", store.FieldTag: "job.tag", store.FieldCreatedBy: "job.created_by",
 	store.FieldWorker: "job.worker", store.FieldSchedule: "job.schedule", store.FieldLabel: "label",
-	store.FieldAny: "job.path || char(10) || job.tag || char(10) || job.created_by || char(10) || job.worker",
+	store.FieldReason: "job.canceled_reason",
+	store.FieldAny:    "job.path || char(10) || job.tag || char(10) || job.created_by || char(10) || job.worker",
 }
 
 // among selects rows by a list of values.

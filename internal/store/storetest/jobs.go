@@ -204,6 +204,7 @@ func jobFilters(w *world) {
 			if j.State == sluice.StateCompleted {
 				j.CompletedAt = at()
 				j.Outcome = []sluice.Outcome{sluice.OutcomeSuccess, sluice.OutcomeFailure, sluice.OutcomeCanceled}[rnd.IntN(3)]
+				j.CanceledReason = []string{"", "late (x)", "late", "\x00\xff"}[rnd.IntN(4)]
 			}
 			ok(tx.SaveJob(j))
 		}
@@ -235,6 +236,8 @@ func jobFilters(w *world) {
 		{Among: []store.Among{{Field: store.FieldWorker, Values: []string{"w2", ""}, Not: true}}},
 		{Among: []store.Among{{Field: store.FieldHash, Values: []string{jobs[0].Hash}}}},
 		{Among: []store.Among{{Field: store.FieldSchedule, Values: []string{""}, Not: true}}},
+		{Among: []store.Among{{Field: store.FieldReason, Values: []string{"late (x)", "other"}}}},
+		{Among: []store.Among{{Field: store.FieldReason, Values: []string{"late (x)", "late"}, Not: true}}},
 		{Among: []store.Among{{Field: store.FieldAny, How: store.HowPart, Values: []string{"BO"}}}},
 		{Among: []store.Among{{Field: store.FieldLabel, Values: []string{"nobody's"}}}, Workspace: "one"},
 		{Among: []store.Among{{Field: store.FieldLabel, Values: []string{"nobody's"}, Not: true}}, Workspace: "one"},
@@ -296,7 +299,7 @@ func selectJobs(jobs []*sluice.Job, f store.JobFilter) (list []*sluice.Job, coun
 func allAmong(j *sluice.Job, list []store.Among) bool {
 	for _, a := range list {
 		one := map[store.Field]string{
-			store.FieldPath: j.Path, store.FieldHash: j.Hash, store.FieldTag: j.Tag, store.FieldCreatedBy: j.CreatedBy, store.FieldWorker: j.Worker, store.FieldSchedule: j.Schedule,
+			store.FieldPath: j.Path, store.FieldHash: j.Hash, store.FieldTag: j.Tag, store.FieldCreatedBy: j.CreatedBy, store.FieldWorker: j.Worker, store.FieldSchedule: j.Schedule, store.FieldReason: j.CanceledReason,
 		}[a.Field]
 		if a.Field == store.FieldAny {
 			one = j.Path + "\n" + j.Tag + "\n" + j.CreatedBy + "\n" + j.Worker

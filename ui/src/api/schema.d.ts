@@ -2286,8 +2286,9 @@ export interface operations {
                 /** @description schedule is the only one yet */
                 trigger_kind?: string;
                 is_not_schedule?: boolean;
-                suspended?: boolean;
+                /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                suspended?: boolean;
                 /** @description Jobs at most */
                 row_limit?: number;
             };
@@ -2488,8 +2489,9 @@ export interface operations {
                 /** @description schedule is the only one yet */
                 trigger_kind?: string;
                 is_not_schedule?: boolean;
-                suspended?: boolean;
+                /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                suspended?: boolean;
             };
             header?: never;
             path: {
@@ -2573,8 +2575,9 @@ export interface operations {
                 /** @description schedule is the only one yet */
                 trigger_kind?: string;
                 is_not_schedule?: boolean;
-                suspended?: boolean;
+                /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                suspended?: boolean;
             };
             header?: never;
             path: {
@@ -2658,8 +2661,9 @@ export interface operations {
                 /** @description schedule is the only one yet */
                 trigger_kind?: string;
                 is_not_schedule?: boolean;
-                suspended?: boolean;
+                /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                suspended?: boolean;
             };
             header?: never;
             path: {
@@ -2743,8 +2747,9 @@ export interface operations {
                 /** @description schedule is the only one yet */
                 trigger_kind?: string;
                 is_not_schedule?: boolean;
-                suspended?: boolean;
+                /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                suspended?: boolean;
             };
             header?: never;
             path: {
@@ -2867,8 +2872,9 @@ export interface operations {
                 /** @description schedule is the only one yet */
                 trigger_kind?: string;
                 is_not_schedule?: boolean;
-                suspended?: boolean;
+                /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                suspended?: boolean;
             };
             header?: never;
             path: {
@@ -2952,8 +2958,9 @@ export interface operations {
                 /** @description schedule is the only one yet */
                 trigger_kind?: string;
                 is_not_schedule?: boolean;
-                suspended?: boolean;
+                /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                suspended?: boolean;
             };
             header?: never;
             path: {
