@@ -331,6 +331,40 @@ test('shows schedules, workers and what a limit would give', async () => {
   await row('f/t/new').first().waitFor();
 });
 
+const inline = (content, more = {}) => ({ type: 'rawscript', language: 'bash', content, input_transforms: {}, ...more });
+
+test('shows a run of a flow on its graph, and what a step waits for', async () => {
+  const ask = inline('echo ok', { concurrent_limit: 1, concurrency_time_window_s: 3600, custom_concurrency_key: 'flow/$workspace' });
+  await server.api('POST', 'w/main/flows/create', {
+    path: 'f/t/graph',
+    value: {
+      modules: [
+        { id: 'a', summary: 'List', value: inline('echo "[1, 2, 3]" > result.json') },
+        { id: 'b', value: { type: 'branchone', branches: [{ summary: 'never', expr: 'false', modules: [{ id: 'c', value: inline('echo no') }] }], default: [{ id: 'd', value: inline('echo yes') }] } },
+        { id: 'e', value: { type: 'forloopflow', iterator: { type: 'javascript', expr: 'results.a' }, parallel: true, modules: [{ id: 'f', summary: 'Ask', value: ask }, { id: 'g', value: { type: 'identity' } }] } },
+        { id: 'h', summary: 'Count', value: inline('echo done') },
+      ],
+    },
+  });
+  await open(page, `run/${await server.api('POST', 'w/main/jobs/run/f/f/t/graph', {})}`);
+  const at = (id, state) => page.locator(`[data-step="${id}"][data-state="${state}"]`).waitFor();
+  await Promise.all([at('a', 'success'), at('d', 'success'), at('e', 'running'), at('f', 'waiting'), at('h', 'scheduled')]);
+  assert.equal(await page.locator('[data-step="c"]').getAttribute('data-state'), null); // its branch was not taken
+  await page.locator('[data-step="f"]').getByText('1 per 1 h · flow/main').waitFor();
+  const wait = page.locator('[data-step-run="f"] [data-wait="limit"]'); // it is shown beside the graph by itself
+  await wait.getByText('At most 1 execution in any 1 h').waitFor();
+  await everywhere('a run of a flow', () => wait.waitFor());
+  await page.locator('[data-step="e"]').click();
+  await page.getByText('1 of 3 done').first().waitFor();
+  await page.getByRole('button', { name: 'e 1: Succeeded' }).click();
+  await at('f', 'success'); // in that iteration
+  await page.locator('[data-step="a"]').click();
+  await page.locator('[data-step-run="a"]').getByText('Open the run').waitFor();
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel', exact: true }).click();
+  await page.getByText('Cancelled by admin').waitFor();
+});
+
 test('survives a restart of the server and the end of a session', async () => {
   await server.stop();
   await page.getByText('Connection lost').waitFor();

@@ -78,7 +78,7 @@ export function limitWords(l: Limit | LimitFields): string {
   return l.concurrency_window_from === 'start' ? text.limit.fromStart(runs, windowWords(w)) : text.limit.fromEnd(runs, windowWords(w));
 }
 
-export function limitShort(l: LimitFields): string {
+export function limitShort(l: Limit | LimitFields): string {
   if (l.concurrent_limit === undefined || l.concurrent_limit === null) return text.limit.noneShort;
   const w = l.concurrency_time_window_s ?? 0;
   const n = count(l.concurrent_limit);
