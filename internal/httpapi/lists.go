@@ -58,6 +58,7 @@ type JobQuery struct {
 	JobKinds               string         `query:"job_kinds" doc:"Separated by commas; a leading ! means all others"`
 	Running                optional[bool] `query:"running"`
 	Success                optional[bool] `query:"success"`
+	Status                 string         `query:"status" enum:"success,failure,canceled" doc:"Ours: jobs that ended so, and no others"`
 	HasNullParent          optional[bool] `query:"has_null_parent"`
 	IsFlowStep             optional[bool] `query:"is_flow_step"`
 	ScheduledForBeforeNow  bool           `query:"scheduled_for_before_now"`
@@ -116,13 +117,28 @@ func (q *JobQuery) selected(workspace string) (f engine.Search, none bool, err e
 	if f.Kinds = kindsOf(q.JobKinds); f.Kinds != nil && len(f.Kinds) == 0 || len(f.States) == 0 {
 		none = true
 	}
+	f.Outcomes = q.outcomes()
+	return f, none || f.Outcomes != nil && len(f.Outcomes) == 0, nil
+}
+
+// outcomes returns how the jobs ended that the query asks for: nil means all,
+// an empty list that it asks for what excludes itself.
+func (q *JobQuery) outcomes() []sluice.Outcome {
+	of := map[string]sluice.Outcome{"success": sluice.OutcomeSuccess, "failure": sluice.OutcomeFailure, "canceled": sluice.OutcomeCanceled}
+	var asked []sluice.Outcome
 	if q.Success.Set {
-		f.Outcomes = []sluice.Outcome{sluice.OutcomeFailure, sluice.OutcomeCanceled}
+		asked = []sluice.Outcome{sluice.OutcomeFailure, sluice.OutcomeCanceled}
 		if q.Success.Value {
-			f.Outcomes = []sluice.Outcome{sluice.OutcomeSuccess}
+			asked = []sluice.Outcome{sluice.OutcomeSuccess}
 		}
 	}
-	return f, none, nil
+	switch {
+	case q.Status == "":
+		return asked
+	case asked != nil && !slices.Contains(asked, of[q.Status]):
+		return []sluice.Outcome{}
+	}
+	return []sluice.Outcome{of[q.Status]}
 }
 
 // states returns the states that the query leaves.
@@ -142,7 +158,7 @@ func (q *JobQuery) states() []sluice.State {
 	if q.ScheduledForAfterNow {
 		drop(sluice.StateQueued, sluice.StateRunning, sluice.StateCompleted)
 	}
-	if q.Success.Set || q.IsSkipped.Set && q.IsSkipped.Value || !q.CompletedAfter.IsZero() || !q.CompletedBefore.IsZero() {
+	if q.Success.Set || q.Status != "" || q.IsSkipped.Set && q.IsSkipped.Value || !q.CompletedAfter.IsZero() || !q.CompletedBefore.IsZero() {
 		drop(sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning)
 	}
 	return states

@@ -156,6 +156,46 @@ test('needs no mouse', async () => {
   await page.getByText('34 loaded').waitFor();
 });
 
+test('does things to all that match, which the server counts', async () => {
+  for (let n = 1; n <= 5; n++) await server.run('f/t/quick', { n }, '?tag=nobody');
+  const many = (list) => page.getByText(new RegExp(`^${list} loaded`)).waitFor();
+  const dialog = page.getByRole('dialog');
+  await open(page, 'runs?tag=nobody&state=waiting');
+  await many(5);
+  await page.getByRole('button', { name: 'All that match…' }).click();
+  await page.getByText('All runs that match are chosen').waitFor();
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await dialog.getByText('Cancel 5 runs?').waitFor();
+  await dialog.getByText('5 waiting runs will not start. 0 running ones').waitFor();
+  await accessible('the question before all are cancelled');
+  await dialog.getByRole('button', { name: 'Cancel them' }).click();
+  await page.getByText('No run matches').first().waitFor();
+  await page.getByLabel('State').selectOption('canceled');
+  await many(5);
+  await page.getByRole('button', { name: 'All that match…' }).click();
+  await page.getByRole('button', { name: 'Run again' }).click();
+  await dialog.getByText('Run 5 runs again?').waitFor();
+  await dialog.getByRole('button', { name: 'Run again' }).click();
+  await page.getByText('5 pushed').waitFor();
+
+  await page.getByRole('button', { name: 'Clear', exact: true }).click();
+  await page.getByRole('button', { name: 'More filters' }).click();
+  await page.getByLabel('Arguments hold').fill('{"n": 3');
+  await page.keyboard.press('Enter');
+  await page.getByText('This is no JSON').waitFor();
+  await page.getByLabel('Arguments hold').fill('{"n": 3}');
+  await page.keyboard.press('Enter');
+  await many(2);
+  await server.run('f/t/quick', { n: 3 }); // what it holds is known to the server alone
+  await many(3);
+  await page.getByLabel('Result holds').fill('"hello"');
+  await page.keyboard.press('Enter');
+  await many(2);
+  await page.getByRole('button', { name: 'Clear', exact: true }).click();
+  await page.getByRole('button', { name: 'Fewer filters' }).click();
+  await many(45);
+});
+
 const colours = `printf '\\033[31mred\\033[0m words\\n'
 for i in $(seq 300); do echo "line $i"; done
 echo '{"a": [1, 2]}'
@@ -199,7 +239,7 @@ test('says why a run waits, and shows one that runs and one that has ended', asy
   await page.locator('[data-wait="no_worker"]').getByText('No living worker serves the tag “nobody”').waitFor();
   await server.api('POST', `w/main/jobs_u/queue/cancel/${lost}`, {});
   await open(page, 'runs');
-  await page.getByText('39 loaded').waitFor();
+  await page.getByText('50 loaded').waitFor();
 });
 
 test("shows a group with the API's numbers, and changes it", async () => {

@@ -447,6 +447,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/w/{workspace}/jobs/queue/list_filtered_uuids": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ids of jobs that have not ended */
+        get: operations["listFilteredQueueUuids"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/w/{workspace}/jobs/run/batch_rerun_jobs": {
         parameters: {
             query?: never;
@@ -2265,6 +2282,8 @@ export interface operations {
                 job_kinds?: string;
                 running?: boolean;
                 success?: boolean;
+                /** @description Ours: jobs that ended so, and no others */
+                status?: "success" | "failure" | "canceled";
                 has_null_parent?: boolean;
                 is_flow_step?: boolean;
                 scheduled_for_before_now?: boolean;
@@ -2468,6 +2487,8 @@ export interface operations {
                 job_kinds?: string;
                 running?: boolean;
                 success?: boolean;
+                /** @description Ours: jobs that ended so, and no others */
+                status?: "success" | "failure" | "canceled";
                 has_null_parent?: boolean;
                 is_flow_step?: boolean;
                 scheduled_for_before_now?: boolean;
@@ -2554,6 +2575,8 @@ export interface operations {
                 job_kinds?: string;
                 running?: boolean;
                 success?: boolean;
+                /** @description Ours: jobs that ended so, and no others */
+                status?: "success" | "failure" | "canceled";
                 has_null_parent?: boolean;
                 is_flow_step?: boolean;
                 scheduled_for_before_now?: boolean;
@@ -2640,6 +2663,8 @@ export interface operations {
                 job_kinds?: string;
                 running?: boolean;
                 success?: boolean;
+                /** @description Ours: jobs that ended so, and no others */
+                status?: "success" | "failure" | "canceled";
                 has_null_parent?: boolean;
                 is_flow_step?: boolean;
                 scheduled_for_before_now?: boolean;
@@ -2726,6 +2751,8 @@ export interface operations {
                 job_kinds?: string;
                 running?: boolean;
                 success?: boolean;
+                /** @description Ours: jobs that ended so, and no others */
+                status?: "success" | "failure" | "canceled";
                 has_null_parent?: boolean;
                 is_flow_step?: boolean;
                 scheduled_for_before_now?: boolean;
@@ -2851,6 +2878,8 @@ export interface operations {
                 job_kinds?: string;
                 running?: boolean;
                 success?: boolean;
+                /** @description Ours: jobs that ended so, and no others */
+                status?: "success" | "failure" | "canceled";
                 has_null_parent?: boolean;
                 is_flow_step?: boolean;
                 scheduled_for_before_now?: boolean;
@@ -2937,6 +2966,8 @@ export interface operations {
                 job_kinds?: string;
                 running?: boolean;
                 success?: boolean;
+                /** @description Ours: jobs that ended so, and no others */
+                status?: "success" | "failure" | "canceled";
                 has_null_parent?: boolean;
                 is_flow_step?: boolean;
                 scheduled_for_before_now?: boolean;
@@ -2978,6 +3009,94 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"][];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    listFilteredQueueUuids: {
+        parameters: {
+            query?: {
+                /** @description Jobs of this concurrency key; an empty one is a key, too */
+                concurrency_key?: string;
+                /** @description From 1; 0 is 1 */
+                page?: number;
+                /** @description Entries of a page */
+                per_page?: number;
+                /** @description In the workspace admins: jobs of all workspaces */
+                all_workspaces?: boolean;
+                /** @description A list: a,b means one of them, !a,b none of them; so do path, hash, worker, tag and label */
+                created_by?: string;
+                parent_job?: string;
+                script_path_exact?: string;
+                script_path_start?: string;
+                script_hash?: string;
+                worker?: string;
+                tag?: string;
+                label?: string;
+                /** @description A part of path, tag, creator or worker */
+                broad_filter?: string;
+                /** @description In lists, * stands for any text */
+                allow_wildcards?: boolean;
+                /** @description JSON that the arguments contain */
+                args?: string;
+                /** @description JSON that the result contains */
+                result?: string;
+                /** @description Separated by commas; a leading ! means all others */
+                job_kinds?: string;
+                running?: boolean;
+                success?: boolean;
+                /** @description Ours: jobs that ended so, and no others */
+                status?: "success" | "failure" | "canceled";
+                has_null_parent?: boolean;
+                is_flow_step?: boolean;
+                scheduled_for_before_now?: boolean;
+                /** @description Ours: jobs that are not due yet, and no others */
+                scheduled_for_after_now?: boolean;
+                created_before?: string;
+                created_after?: string;
+                created_before_queue?: string;
+                created_after_queue?: string;
+                started_before?: string;
+                started_after?: string;
+                created_or_started_before?: string;
+                created_or_started_after?: string;
+                completed_before?: string;
+                completed_after?: string;
+                /** @description Newest first; true if left out */
+                order_desc?: boolean;
+                schedule_path?: string;
+                /** @description schedule is the only one yet */
+                trigger_kind?: string;
+                is_not_schedule?: boolean;
+                /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
+                is_skipped?: boolean;
+                suspended?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the workspace */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string[];
                 };
             };
             /** @description Error */

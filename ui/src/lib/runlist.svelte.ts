@@ -5,6 +5,7 @@ import type { Job } from '../api/types';
 import { api, ok, say } from './api';
 import { clock } from './clock.svelte';
 import { stateOf } from './jobs';
+import { Refresh } from './refresh';
 import { ms } from './format';
 
 export interface Filter {
@@ -18,10 +19,13 @@ export interface Filter {
   schedule: string;
   from: string;
   to: string;
+  /** JSON that the arguments, and that the result, must hold. */
+  args: string;
+  result: string;
   steps: boolean;
 }
 
-const names = ['path', 'state', 'kind', 'by', 'label', 'tag', 'schedule', 'from', 'to'] as const;
+const names = ['path', 'state', 'kind', 'by', 'label', 'tag', 'schedule', 'from', 'to', 'args', 'result'] as const;
 
 export function readFilter(q: URLSearchParams): Filter {
   const f: Record<string, unknown> = { key: q.get('key') ?? undefined, steps: q.get('steps') === '1' };
@@ -71,6 +75,8 @@ export function asked(f: Filter): { where: 'all' | 'queue' | 'completed'; query:
   if (f.schedule) q.schedule_path = f.schedule;
   if (f.from) q.created_after = f.from;
   if (f.to) q.created_before = f.to;
+  if (f.args) q.args = f.args;
+  if (f.result) q.result = f.result;
   if (!f.steps) q.is_flow_step = false;
   switch (f.state) {
     case 'running':
@@ -83,13 +89,48 @@ export function asked(f: Filter): { where: 'all' | 'queue' | 'completed'; query:
       return { where: 'completed', query: { ...q, success: true } };
     case 'failure':
     case 'canceled':
-      return { where: 'completed', query: { ...q, success: false } };
+      return { where: 'completed', query: { ...q, status: f.state } };
     default:
       return { where: 'all', query: q };
   }
 }
 
-/** matches says of a changed job what the server would say of it. */
+/** What a filter finds now: ids, so that what is confirmed is what is done. */
+export interface Found {
+  running: string[];
+  waiting: string[];
+  /** What can be run again, and whether there is more. */
+  again: string[];
+  cut: boolean;
+}
+
+/** So many ids are asked for, and so many runs are pushed again at once. */
+const MOST_FOUND = 100_000;
+export const MOST_AGAIN = 10_000;
+
+/** toCancel finds what has not ended of all that matches. */
+export async function toCancel(workspace: string, f: Filter): Promise<Found> {
+  const { where, query } = asked(f);
+  const ids = (more: Query) =>
+    where === 'completed' || (query.running !== undefined && query.running !== more.running)
+      ? Promise.resolve([])
+      : ok(api.GET('/api/w/{workspace}/jobs/queue/list_filtered_uuids', { params: { path: { workspace }, query: { ...query, ...more, per_page: MOST_FOUND } } }));
+  const [running, waiting] = await Promise.all([ids({ running: true }), ids({ running: false })]);
+  return { running, waiting, again: [], cut: running.length >= MOST_FOUND || waiting.length >= MOST_FOUND };
+}
+
+/** toRerun finds the newest runs of scripts and flows of all that matches. */
+export async function toRerun(workspace: string, f: Filter): Promise<Found> {
+  const { where, query } = asked(f);
+  const kinds = ['script', 'flow'].filter((k) => f.kind === '' || f.kind === k);
+  const init = { params: { path: { workspace }, query: { ...query, job_kinds: kinds.join(','), per_page: MOST_AGAIN + 1 } } };
+  let again: string[] = [];
+  if (kinds.length > 0 && where === 'queue') again = await ok(api.GET('/api/w/{workspace}/jobs/queue/list_filtered_uuids', init));
+  else if (kinds.length > 0) again = await ok(api.GET('/api/w/{workspace}/jobs/list_filtered_uuids', init));
+  return { running: [], waiting: [], again: again.slice(0, MOST_AGAIN), cut: again.length > MOST_AGAIN };
+}
+
+/** matches says of a changed job what the server would say of it, but for what it holds. */
 export function matches(f: Filter, j: Job, now: number): boolean {
   const among = (value: string | undefined, list: string) => list === '' || list.split(',').some((v) => v.trim() === (value ?? ''));
   return (
@@ -120,6 +161,8 @@ export class RunList {
   #known = new Set<string>();
   #page = 1;
   #run = 0;
+  // What fresh runs hold is not told with what happens: the server is asked.
+  #look = new Refresh(2000, () => this.#next(true));
 
   constructor(workspace: string, filter: Filter) {
     this.#workspace = workspace;
@@ -134,12 +177,14 @@ export class RunList {
 
   /** again reads the newest piece anew: something may have been missed. */
   again(): void {
-    this.#page = 1;
-    this.whole = false;
     void this.#next(true);
   }
 
   async #next(renew = false): Promise<void> {
+    if (renew) {
+      this.#page = 1;
+      this.whole = false;
+    }
     const run = ++this.#run;
     this.loading = true;
     this.error = '';
@@ -150,7 +195,7 @@ export class RunList {
       this.#page++;
       this.whole = got.length < PIECE || this.jobs.length >= MOST;
       const fit = got.filter((j) => this.#filter.state === '' || stateOf(j, clock.now) === this.#filter.state);
-      if (renew) this.take(fit);
+      if (renew) this.take(fit, true);
       else this.#append(fit);
     } catch (e) {
       if (run === this.#run) this.error = say(e);
@@ -168,7 +213,7 @@ export class RunList {
   }
 
   /** take brings in changes: of runs that are listed, and new ones. */
-  take(changed: Job[]): void {
+  take(changed: Job[], found = false): void {
     clock.tick(); // what happened just now is not to come
     const now = clock.now;
     const by = new Map<string, Job>();
@@ -185,7 +230,8 @@ export class RunList {
       else this.#known.delete(c.id);
     }
     const fresh = [...by.values()].filter((j) => !this.#known.has(j.id) && matches(this.#filter, j, now));
-    if (fresh.length > 0) {
+    if (fresh.length > 0 && !found && (this.#filter.args || this.#filter.result)) this.#look.ask();
+    else if (fresh.length > 0) {
       for (const j of fresh) this.#known.add(j.id);
       const oldest = this.whole ? '' : (next.at(-1)?.created_at ?? '');
       const newer = fresh.filter((j) => j.created_at >= oldest);
