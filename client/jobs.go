@@ -207,10 +207,15 @@ func (c *Client) Job(ctx context.Context, id string) (*Job, error) {
 	return fetch[*Job](ctx, c, get(c.in("jobs_u/get/"+escapeSegment(id)), url.Values{"no_logs": {"true"}}))
 }
 
-// RestartFlow runs a flow that has ended again from one of its steps on; what
-// ran before is taken over. It returns the id of the new run.
-func (c *Client) RestartFlow(ctx context.Context, id, step string) (string, error) {
-	again, err := fetch[string](ctx, c, post(c.in("jobs/restart/f/"+escapeSegment(id)), map[string]string{"step_id": step}))
+// RestartFlow runs a flow that has ended again from one of its steps on, of a
+// loop or a branchall from iteration or branch number part on, counted from 0;
+// what ran before is taken over. It returns the id of the new run.
+func (c *Client) RestartFlow(ctx context.Context, id, step string, part int) (string, error) {
+	body := map[string]any{"step_id": step}
+	if part > 0 {
+		body["branch_or_iteration_n"] = part
+	}
+	again, err := fetch[string](ctx, c, post(c.in("jobs/restart/f/"+escapeSegment(id)), body))
 	return strings.TrimSpace(again), err
 }
 

@@ -209,7 +209,9 @@ func (m *machine) start(i int) (over bool, err error) {
 	case KindFor:
 		return m.startLoop(i)
 	case KindWhile:
-		*ms = ModuleState{Status: InProgress, Total: -1, AtOnce: 1}
+		if err := m.takeOver(i, &ModuleState{Status: InProgress, Total: -1, AtOnce: 1}); err != nil {
+			return false, err
+		}
 		return false, m.iterate(i)
 	case KindBranchOne:
 		return m.choose(i)

@@ -1,7 +1,9 @@
 package flow
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -35,7 +37,9 @@ func (m *machine) startLoop(i int) (over bool, err error) {
 			}
 		}
 	}
-	m.st.Modules[i] = ms
+	if err := m.takeOver(i, &ms); err != nil {
+		return false, err
+	}
 	if len(items) == 0 {
 		m.store(i, json.RawMessage("[]"))
 		return true, nil
@@ -46,6 +50,18 @@ func (m *machine) startLoop(i int) (over bool, err error) {
 		m.known(Ask{Kind: AskStored, Name: itemsOf(mod)}, raw)
 	}
 	return false, m.iterate(i)
+}
+
+// takeOver makes ms the state of a loop or a branchall that begins: behind the
+// parts that are taken over from another run, if there are any.
+func (m *machine) takeOver(i int, ms *ModuleState) error {
+	from := m.st.Modules[i].From
+	if from > 0 && ms.Total >= 0 && from >= ms.Total {
+		return failed("InvalidRestart", "step %s: has %d iterations now; it was to begin with number %d, counted from 0", m.mods[i].ID, ms.Total, from)
+	}
+	ms.From, ms.Begun, ms.Done = from, from, from
+	m.st.Modules[i] = *ms
+	return nil
 }
 
 // itemsOf names the stored elements of a loop.
@@ -163,7 +179,9 @@ func (m *machine) startAll(i int) (over bool, err error) {
 	if mod.Parallel {
 		ms.AtOnce = max(len(mod.Branches), 1)
 	}
-	m.st.Modules[i] = ms
+	if err := m.takeOver(i, &ms); err != nil {
+		return false, err
+	}
 	if len(mod.Branches) == 0 {
 		m.store(i, json.RawMessage("[]"))
 		return true, nil
@@ -178,7 +196,7 @@ func (m *machine) partEnded(i int, e *Event) error {
 	ms.Job = e.Job
 	if !e.Success {
 		ms.Failed++
-		if !mod.forgives(e.N) {
+		if !mod.Forgives(e.N) {
 			ms.Halting = true
 			if ms.FailedJob == "" {
 				ms.FailedJob = e.Job
@@ -225,13 +243,14 @@ func (m *machine) partEnded(i int, e *Event) error {
 // gather ends a loop or a branchall with the results of its parts.
 func (m *machine) gather(i int) error {
 	mod, ms := m.mods[i], &m.st.Modules[i]
-	step := mod.ID
-	if d := direct(mod.Body); mod.Loop() && d != nil {
-		step = d.ID
-	}
-	all, err := m.know(Ask{Kind: AskChildren, Name: step, N: ms.Begun})
+	all, err := m.know(Ask{Kind: AskChildren, Name: mod.PartStep(), N: ms.Begun})
 	if err != nil {
 		return err
+	}
+	if ms.From > 0 {
+		if all, err = m.withTaken(i, all); err != nil {
+			return err
+		}
 	}
 	m.store(i, all)
 	if m.st.Modules[i].Stopped {
@@ -242,6 +261,32 @@ func (m *machine) gather(i int) error {
 		return err
 	}
 	return m.begin(i + 1)
+}
+
+// withTaken returns the results of all parts of a module, given those that ran.
+func (m *machine) withTaken(i int, ran json.RawMessage) (json.RawMessage, error) {
+	raw, err := m.know(Ask{Kind: AskStored, Name: PartsBefore(m.mods[i].ID)})
+	if err != nil {
+		return nil, err
+	}
+	var before, all []json.RawMessage
+	if err := errors.Join(json.Unmarshal(raw, &before), json.Unmarshal(ran, &all)); err != nil {
+		return nil, err
+	}
+	if from := m.st.Modules[i].From; len(before) != from || len(all) < from {
+		return nil, fmt.Errorf("flow: %d results of step %s are taken over, not %d", len(before), m.mods[i].ID, from)
+	}
+	copy(all, before)
+	var out bytes.Buffer
+	out.WriteByte('[')
+	for n, v := range all {
+		if n > 0 {
+			out.WriteByte(',')
+		}
+		out.Write(v)
+	}
+	out.WriteByte(']')
+	return out.Bytes(), nil
 }
 
 // branchEnded deals with the end of the branch of a branchone.
@@ -273,8 +318,19 @@ func (m *machine) failPart(i int, err error) error {
 	return m.fail(i, Cause{}, err)
 }
 
-// forgives reports whether a failed part does not fail the module.
-func (m *Module) forgives(n int) bool {
+// PartStep returns the id under which the jobs of a loop's iterations, or of the
+// branches of a branchall, are found: that of the one plain module of the body,
+// else that of the module itself.
+func (m *Module) PartStep() string {
+	if d := direct(m.Body); m.Loop() && d != nil {
+		return d.ID
+	}
+	return m.ID
+}
+
+// Forgives reports whether a part, an iteration or a branch, that fails does not
+// fail the module.
+func (m *Module) Forgives(n int) bool {
 	if m.Loop() {
 		return m.SkipFailed
 	}

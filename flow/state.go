@@ -49,6 +49,7 @@ type ModuleState struct {
 	// Of loops and branchall: how many there are, were begun, have ended, have
 	// failed. Total < 0: not known yet (whileloopflow).
 	Total      int      `json:"total,omitempty"`
+	From       int      `json:"from,omitempty"` // parts before it are taken over from another run: see PartsBefore
 	Begun      int      `json:"begun,omitempty"`
 	Done       int      `json:"done,omitempty"`
 	Failed     int      `json:"failed,omitempty"`
@@ -60,6 +61,11 @@ type ModuleState struct {
 	ResumedAt  string   `json:"resumed_at,omitempty"`
 	ApprovedBy []string `json:"approved_by,omitempty"`
 }
+
+// PartsBefore names the stored array of the results of those iterations or
+// branches of a module that are taken over from another run: as many as From of
+// its state says, with which the module begins.
+func PartsBefore(id string) string { return id + ":before" }
 
 // Where a result is.
 const (

@@ -286,6 +286,7 @@ func (r *flowsPreviewCmd) Run(ctx context.Context, a *app) error {
 type flowsRestartCmd struct {
 	jobArg
 	Step   string `required:"" help:"Id of the step to begin with; those before it keep their results." placeholder:"ID"`
+	Part   int    `name:"iteration" help:"Of a loop or a branchall: the iteration or branch to begin with, counted from 0; those before it keep their results." placeholder:"N"`
 	Follow bool   `help:"Say how far it is (to standard error), then print the result." short:"f"`
 	remote
 	output
@@ -297,7 +298,7 @@ func (r *flowsRestartCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	id, err := c.RestartFlow(ctx, r.ID, r.Step)
+	id, err := c.RestartFlow(ctx, r.ID, r.Step, r.Part)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 // Restart says from where a flow is run again.
 type Restart struct {
 	Step  string // id of a step of the flow itself, not of a loop's or a branch's
+	Part  int    // of a loop or a branchall: the iteration or branch to begin with, from 0; those before it are taken over
 	By    string
 	Email string
 }
@@ -58,6 +60,13 @@ func (e *Engine) RestartFlow(ctx context.Context, workspace, id string, from Res
 		if err != nil {
 			return err
 		}
+		if from.Part > 0 {
+			before, err := a.partsBefore(state.Step, from.Part)
+			if err != nil {
+				return err
+			}
+			state.Modules[state.Step].From, results[flow.PartsBefore(from.Step)] = from.Part, before
+		}
 		return e.pushAgain(tx, old, newID, from, state, results)
 	})
 	return newID, err
@@ -86,6 +95,91 @@ func (a *answers) restart(step string) (*flow.State, map[string]json.RawMessage,
 		s.Modules[i].Value = flow.InStored
 	}
 	return s, results, nil
+}
+
+// partsBefore returns the results of the first n iterations or branches of a
+// module, all of which must have ended in a way that lets the next begin.
+func (a *answers) partsBefore(at, n int) (json.RawMessage, error) {
+	const field = "branch_or_iteration_n"
+	m := a.v.Modules[at]
+	if !m.Loop() && m.Kind != flow.KindBranchAll {
+		return nil, sluice.Invalid(field, "is for loops and branchall; step %s is a %s", m.ID, m.Kind)
+	}
+	var ms flow.ModuleState
+	if at < len(a.state.Modules) {
+		ms = a.state.Modules[at]
+	}
+	if n >= ms.Begun {
+		return nil, sluice.Invalid(field, "must be below %d: so many iterations or branches of step %s the run has begun", ms.Begun, m.ID)
+	}
+	name, taken := m.PartStep(), min(ms.From, n)
+	good := make([]bool, n)
+	for i := range taken {
+		good[i] = true
+	}
+	if err := a.partsEnded(name, good, m.Forgives); err != nil {
+		return nil, err
+	}
+	if bad := slices.Index(good, false); bad >= 0 {
+		return nil, sluice.Invalid(field, "must be at most %d: that iteration or branch of step %s did not succeed", bad, m.ID)
+	}
+	all, err := a.children(name, n)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > sluice.MaxResultBytes {
+		return nil, sluice.Errorf(sluice.CodeTooLarge, "the results of the iterations before have more than %d bytes", sluice.MaxResultBytes)
+	}
+	if taken == 0 {
+		return all, nil
+	}
+	before, err := a.value(flow.Result{Stored: flow.PartsBefore(m.ID)})
+	if err != nil {
+		return nil, err
+	}
+	return overlay(all, before, taken)
+}
+
+// partsEnded notes which of the first parts of a step have ended well, or badly
+// without harm: the newest job of each counts.
+func (a *answers) partsEnded(step string, good []bool, forgives func(n int) bool) error {
+	for from, before := 0, -1; from < len(good); {
+		jobs, err := a.r.Children(a.j.ID, step, from, childrenPage)
+		if err != nil {
+			return err
+		}
+		for _, j := range jobs {
+			if j.StepN < len(good) {
+				good[j.StepN] = j.Outcome == sluice.OutcomeSuccess || j.Outcome == sluice.OutcomeFailure && forgives(j.StepN)
+			}
+		}
+		if len(jobs) < childrenPage {
+			return nil
+		}
+		if from = jobs[len(jobs)-1].StepN; from == before { // more attempts of one than a page holds
+			from++
+		}
+		before = from
+	}
+	return nil
+}
+
+// overlay puts the first n elements of one list over those of another.
+func overlay(list, first json.RawMessage, n int) (json.RawMessage, error) {
+	var all, before []json.RawMessage
+	if err := errors.Join(json.Unmarshal(list, &all), json.Unmarshal(first, &before)); err != nil {
+		return nil, err
+	}
+	copy(all[:n], before)
+	return slices.Concat(json.RawMessage("["), bytes.Join(asBytes(all), []byte(",")), json.RawMessage("]")), nil
+}
+
+func asBytes(list []json.RawMessage) [][]byte {
+	out := make([][]byte, len(list))
+	for i, v := range list {
+		out[i] = v
+	}
+	return out
 }
 
 // pushAgain pushes the new run.

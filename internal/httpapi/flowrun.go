@@ -154,17 +154,14 @@ type restartIn struct {
 	JobRef
 	Body struct {
 		Step    string `json:"step_id" required:"true" minLength:"1" maxLength:"100" doc:"Id of the module to begin with"`
-		N       *int   `json:"branch_or_iteration_n,omitempty" nullable:"true" minimum:"0" doc:"Refused if set: a loop or branchall is begun anew"`
+		N       *int   `json:"branch_or_iteration_n,omitempty" nullable:"true" minimum:"0" doc:"Of a loop or branchall: the iteration or branch to begin with, from 0; the results of those before it are taken over. Null: 0"`
 		Version *int64 `json:"flow_version,omitempty" nullable:"true" doc:"Refused if set: a run is restarted with the version that it ran"`
 	} `required:"true"`
 }
 
 func (a *API) restartFlow(ctx context.Context, in *restartIn) (string, error) {
-	switch {
-	case in.Body.Version != nil:
+	if in.Body.Version != nil {
 		return "", sluice.Invalid("flow_version", "is not supported: a run is restarted with the version that it ran")
-	case in.Body.N != nil:
-		return "", sluice.Invalid("branch_or_iteration_n", "is not supported: a loop or branchall is begun anew; leave it out")
 	}
 	j, err := a.row(ctx, in.Workspace, in.ID)
 	if err != nil {
@@ -177,7 +174,11 @@ func (a *API) restartFlow(ctx context.Context, in *restartIn) (string, error) {
 	if err := a.mayRun(ctx, &n); err != nil {
 		return "", err
 	}
-	return a.e.RestartFlow(ctx, in.Workspace, in.ID, engine.Restart{Step: in.Body.Step, By: n.CreatedBy, Email: n.Email})
+	from := engine.Restart{Step: in.Body.Step, By: n.CreatedBy, Email: n.Email}
+	if in.Body.N != nil {
+		from.Part = *in.Body.N
+	}
+	return a.e.RestartFlow(ctx, in.Workspace, in.ID, from)
 }
 
 // FlowStateRef names what the steps of a flow keep, in the path of a call.

@@ -187,7 +187,7 @@ var routeTable = []struct {
 	{"POST /api/w/{workspace}/jobs/run/preview_flow", "/api/w/main/jobs/run/preview_flow", `{"path":"f/a"}`, 400, textMime, []string{"value"}},
 	{"POST /api/w/{workspace}/jobs/run/flow_dependencies_async", "/api/w/main/jobs/run/flow_dependencies_async", `{"flow_value":{"modules":[]},"path":"f/a"}`, 201, textMime, []string{"/" + uuidRE + "/"}},
 	{"POST /api/w/{workspace}/jobs/restart/f/{id}", "/api/w/main/jobs/restart/f/ENDED", `{"step_id":"a"}`, 400, textMime, []string{"no run of a flow"}},
-	{"POST /api/w/{workspace}/jobs/restart/f/{id}", "/api/w/main/jobs/restart/f/ENDED", `{"step_id":"a","branch_or_iteration_n":1}`, 400, textMime, []string{"branch_or_iteration_n: "}},
+	{"POST /api/w/{workspace}/jobs/restart/f/{id}", "/api/w/main/jobs/restart/f/ENDED", `{"step_id":"a","branch_or_iteration_n":-1}`, 400, textMime, []string{"branch_or_iteration_n"}},
 	{"POST /api/w/{workspace}/jobs/flow/user_states/{id}/{key...}", "/api/w/main/jobs/flow/user_states/ENDED/k", `1`, 400, textMime, []string{"no run of a flow"}},
 	{"GET /api/w/{workspace}/jobs/flow/user_states/{id}/{key...}", "/api/w/main/jobs/flow/user_states/UNKNOWN/k", "", 404, textMime, nil},
 	{"POST /api/w/{workspace}/flows/archive/{path...}", "/api/w/main/flows/archive/f/n/flow", `{"archived":true}`, 200, textMime, []string{"f/n/flow"}},
