@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -34,6 +35,9 @@ type cluster struct {
 	servers []*instance
 	workers []*instance
 	started int // workers, ever
+	// ahead is this program with a wall clock that is an hour ahead, which every
+	// sixth worker runs; "": there is none.
+	ahead string
 
 	crashes int
 }
@@ -59,6 +63,9 @@ func TestChaosCluster(t *testing.T) {
 		boot.Go(func() { c.boot(i) })
 	}
 	boot.Wait()
+	if os.Getenv(chaosEnv) != "" { // it takes minutes to build
+		c.ahead = buildAhead(t)
+	}
 	for range clusterWorkers {
 		c.workers = append(c.workers, c.hire())
 	}
@@ -126,7 +133,11 @@ func (c *cluster) hire() *instance {
 	c.started++
 	first := c.started % clusterServers
 	urls := append(append([]string{}, c.urls[first:]...), c.urls[:first]...)
-	w := &instance{t: c.t, cmd: exec.Command(c.binary, "worker", "--server", strings.Join(urls, ","), "--data", fmt.Sprintf("w%d", c.started%clusterWorkers),
+	binary := c.binary
+	if c.ahead != "" && c.started%clusterWorkers == 0 {
+		binary = c.ahead
+	}
+	w := &instance{t: c.t, cmd: exec.Command(binary, "worker", "--server", strings.Join(urls, ","), "--data", fmt.Sprintf("w%d", c.started%clusterWorkers),
 		"--places", "3", "--tags", "bash", "--grace", "1s", "--group", fmt.Sprintf("g%d", first))}
 	w.cmd.Dir, w.cmd.Stderr = c.dir, &w.logs
 	w.cmd.Env = append(os.Environ(), "SLUICE_WORKER_TOKEN="+clusterToken)
@@ -140,6 +151,50 @@ func (c *cluster) hire() *instance {
 		}
 	})
 	return w
+}
+
+// buildAhead builds the program over a standard library whose time.Now is an
+// hour ahead, and sees that it is.
+func buildAhead(t *testing.T) string {
+	t.Helper()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
+	code, err := os.ReadFile(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const read = "sec, nsec, mono := runtimeNow()\n"
+	dir := t.TempDir()
+	ahead, overlay := filepath.Join(dir, "time.go"), filepath.Join(dir, "overlay.json")
+	for path, text := range map[string]string{
+		ahead:   strings.Replace(string(code), read, read+"\tsec += 3600\n", 1),
+		overlay: fmt.Sprintf(`{"Replace": {%q: %q}}`, now, ahead),
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binary := filepath.Join(dir, "sluice-ahead")
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	w := exec.Command(binary, "worker", "--server", "http://127.0.0.1:1", "--data", filepath.Join(dir, "w"))
+	w.Env = append(os.Environ(), "SLUICE_WORKER_TOKEN="+clusterToken)
+	out, _ := w.StderrPipe()
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	_ = w.Process.Kill()
+	_ = w.Wait() // it was killed
+	stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+	if at, bad := time.Parse(time.RFC3339, stamp); err != nil || bad != nil || time.Until(at) < 50*time.Minute {
+		t.Fatalf("its clock is not ahead: %q, %v", line, err)
+	}
+	return binary
 }
 
 // harm breaks something every second or two, until it has lasted so long.

@@ -22,7 +22,7 @@ import (
 
 // How long the faults go on.
 const (
-	chaosLasts      = 60 * time.Second
+	chaosLasts      = 30 * time.Second
 	chaosLastsShort = 20 * time.Second
 	chaosEnv        = "SLUICE_CHAOS_SECONDS"
 )

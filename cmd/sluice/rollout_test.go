@@ -102,7 +102,19 @@ func TestRollOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// One of the version before is started, as after a crash, on the newer schema.
 	p.binary = old
+	third := p.start(slices.Concat([]string{"--workers", "0", "--data", "data3", "--token", clusterToken}, database)...)
+	late, err := client.New(client.Config{URL: p.url, Token: clusterToken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := late.WhoAmI(t.Context()); err != nil {
+		t.Errorf("the version before, started on the newer schema: %v", err)
+	}
+	third.signal(os.Interrupt)
+	third.end()
+	p.url = newURL
 	p.worker(token, "--server", newURL, "--data", "w-old", "--tags", "for-old")
 	p.binary = now
 	p.worker(token, "--server", oldURL, "--data", "w-new", "--tags", "for-new")
