@@ -62,11 +62,15 @@ func main() {
 	name := flag.String("row", "", "run only rows whose name contains this")
 	only := flag.String("only", "", "run only rows on this store: sqlite or postgres")
 	flag.Float64Var(&loadMinutes, "minutes", 1, "how long the row \"pg load\" lasts; its aim is for 10")
-	flag.BoolVar(&quick, "quick", false, "a twentieth of the jobs on PostgreSQL, to see that all works; the figures mean little")
+	flag.Float64Var(&share, "share", 1, "take this share of the jobs on PostgreSQL")
+	quick := flag.Bool("quick", false, "-share 0.05, to see that all works; the figures mean little")
 	flag.BoolVar(&dearest, "statements", false, "print which statements took PostgreSQL longest in each burn-down; this costs a little")
 	flag.StringVar(&scratch, "dir", "out/scratch", "folder for databases, on a local disk")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
 	flag.Parse()
+	if *quick {
+		share = 0.05
+	}
 	if *only != "" && *only != onFile && *only != onPostgres {
 		fmt.Fprintf(os.Stderr, "bench: -only must be %s or %s\n", onFile, onPostgres)
 		os.Exit(2)

@@ -14,16 +14,11 @@ import (
 	"sluice/internal/worker/supervisor"
 )
 
-// quick makes the rows on PostgreSQL small.
-var quick bool
+// share is how much of the jobs the rows on PostgreSQL take.
+var share = 1.0
 
-// size is n, or a twentieth of it.
-func size(n int) int {
-	if quick {
-		return n / 20
-	}
-	return n
-}
+// size is the share of n.
+func size(n int) int { return max(int(share*float64(n)), 1) }
 
 // Sizes of the rows on PostgreSQL.
 const (

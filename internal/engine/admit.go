@@ -15,7 +15,7 @@ import (
 
 // Bounds of one transaction of the dispatcher.
 const (
-	maxLinesPerRound = 256
+	maxLinesPerRound = 1000
 	maxWake          = 256
 	maxPromote       = 1000
 	maxReports       = 1000 // of several calls

@@ -382,9 +382,20 @@ func (t *tx) candidates(sql string, see kinds, args ...any) (list []candidate, e
 // again soon.
 func (t *tx) ReadyLines(tags []string, most int) ([]*store.Line, error) {
 	tags = unique(tags)
-	for ask := most; ; ask *= 4 {
+	if t.s.looks.known(tags) && !t.readied(tags) {
+		return nil, nil
+	}
+	if len(t.relook.lists) == 0 {
+		t.lookedAt = t.s.looks.now()
+	}
+	ask := most
+	if t.s.crowded.Load() { // the first ones are somebody else's
+		ask *= 4
+	}
+	for ; ; ask *= 4 {
 		found, err := t.candidates(qReady, lineRows, tags, int64(ask))
 		if err != nil || len(found) == 0 {
+			t.looked = t.looked || err == nil
 			return nil, err
 		}
 		if err := t.lockCandidates(found, most, most/min(len(found), most)+1); err != nil {
@@ -397,17 +408,44 @@ func (t *tx) ReadyLines(tags []string, most int) ([]*store.Line, error) {
 				list = append(list, &l)
 			}
 		}
+		t.s.crowded.Store(len(list) < min(most, len(found)))
 		if len(list) == 0 && len(found) == ask && ask < maxAsk {
 			continue // all of them were somebody else's
 		}
 		if len(list) == 0 && t.skipped {
-			t.relook = append(t.relook, tags...)
+			t.relook.add(t.foreign(tags, found))
+		} else {
+			t.looked = true
 		}
 		slices.SortFunc(list, func(a, b *store.Line) int {
 			return cmp.Or(cmp.Compare(b.Head.Priority, a.Head.Priority), cmp.Compare(a.Turn, b.Turn))
 		})
 		return list[:min(len(list), most)], nil
 	}
+}
+
+// readied reports whether this transaction has made a line ready for tags, or had one that was.
+func (t *tx) readied(tags []string) bool {
+	for _, e := range t.lines {
+		if !e.gone && e.l.Ready && slices.Contains(tags, e.l.Tag) {
+			return true
+		}
+	}
+	return false
+}
+
+// foreign is what others have locked of lines that were found.
+func (t *tx) foreign(tags []string, found []candidate) foreign {
+	f := foreign{lists: [][]string{tags}}
+	for _, c := range found {
+		switch {
+		case c.group != 0 && t.groups[c.group] == nil:
+			f.groups = append(f.groups, c.group)
+		case c.group == 0 && t.lines[c.id] == nil:
+			f.lines = append(f.lines, c.id)
+		}
+	}
+	return f
 }
 
 // maxAsk bounds how many lines are looked at for some that nobody has locked.

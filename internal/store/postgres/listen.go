@@ -20,9 +20,8 @@ const (
 	defaultSweep  = 30 * time.Second
 	helloEvery    = 20 * time.Second
 	peerLife      = 65 * time.Second
-	relook        = 5 * time.Millisecond
-	relookMost    = 100 * time.Millisecond
 	horizonFirst  = 2 * time.Millisecond
+	horizonLately = 25 * time.Millisecond
 	horizonMost   = 250 * time.Millisecond
 	reconnectMost = 5 * time.Second
 	tallyRows     = 2000 // are summed up
@@ -128,35 +127,22 @@ func (s *Store) committed(t *tx) {
 	}
 	sig := t.signal.peek()
 	if sig.Rev > 0 {
-		if t.horizon == 0 || s.belowHorizon(t.horizon) < sig.Rev {
-			s.revs.want(sig.Rev)
-			sig.Rev = 0
-		}
+		sig.Rev = s.revs.passed(sig.Rev, s.belowHorizon(t.horizon))
 	}
 	if sig.Rev != 0 || sig.Flows || len(sig.Tags)+len(sig.Workers) > 0 {
-		s.subs.tell(sig)
+		s.tell(sig)
 	}
-	if len(t.relook) > 0 {
-		s.lookAgain(unique(t.relook))
-	} else {
-		s.looks.Store(0)
+	if len(t.relook.lists) > 0 {
+		s.lookAgain(t.relook, t.lookedAt)
+	} else if t.looked {
+		s.looks.calm()
 	}
 }
 
-// lookAgain tells that there may be work after all: it was another
-// transaction's when it was looked at. The more often that happens in a row,
-// the later.
-func (s *Store) lookAgain(tags []string) {
-	n := s.looks.Add(1)
-	wait := min(relook<<min(n-1, 5), relookMost)
-	wait += rand.N(wait)
-	time.AfterFunc(wait, func() {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		if !s.closed {
-			s.subs.tell(store.Signal{Tags: tags})
-		}
-	})
+// tell tells everybody here.
+func (s *Store) tell(sig store.Signal) {
+	s.looks.told(sig)
+	s.subs.tell(sig)
 }
 
 // revTeller tells of changes once they can be read: when no transaction is open
@@ -164,48 +150,85 @@ func (s *Store) lookAgain(tags []string) {
 type revTeller struct {
 	mu     sync.Mutex
 	wanted int64
+	told   int64
+	heard  time.Time // when a commit last said how far changes can be read
 	kick   chan struct{}
 }
 
+// want notes that a change is to be told of.
 func (v *revTeller) want(rev int64) {
 	v.mu.Lock()
 	v.wanted = max(v.wanted, rev)
+	open := v.wanted > v.told
 	v.mu.Unlock()
-	select {
-	case v.kick <- struct{}{}:
-	default:
+	if open {
+		select {
+		case v.kick <- struct{}{}:
+		default:
+		}
 	}
 }
 
-func (v *revTeller) open() int64 {
+// passed takes note that changes up to horizon can be read, and returns the
+// newest of those that are to be told of, rev among them; 0: none. What cannot be
+// read yet is told of later.
+func (v *revTeller) passed(rev, horizon int64) int64 {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.wanted
+	v.heard = time.Now()
+	v.wanted = max(v.wanted, rev)
+	ready := min(horizon, v.wanted)
+	if ready > v.told {
+		v.told = ready
+	} else {
+		ready = 0
+	}
+	open := v.wanted > v.told
+	v.mu.Unlock()
+	if open {
+		select {
+		case v.kick <- struct{}{}:
+		default:
+		}
+	}
+	return ready
 }
 
-// tellRevs looks how far changes can be read, while somebody is to be told.
+// open reports whether something is still to be told of, and whether a commit
+// has said lately how far changes can be read.
+func (v *revTeller) open() (open, lately bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.wanted > v.told, time.Since(v.heard) < horizonLately
+}
+
+// tellRevs looks how far changes can be read, while somebody is to be told and
+// no commit of this server says it anyway.
 func (s *Store) tellRevs(ctx context.Context) {
-	told := int64(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.revs.kick:
 		}
-		for wait := horizonFirst; s.revs.open() > told && ctx.Err() == nil; wait = min(wait*2, horizonMost) {
+		for wait := horizonFirst; ; wait = min(wait*3, horizonMost) {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(wait):
 			}
+			open, lately := s.revs.open()
+			if !open {
+				break
+			}
+			if lately {
+				continue
+			}
 			var xmin int64
 			if err := s.ask(ctx, func(p *pipe) { p.add(func(r *row) { xmin = r.getInt() }, qHorizon) }); err != nil {
 				continue
 			}
-			if rev := min(s.belowHorizon(xmin), s.revs.open()); rev > told {
-				told = rev
-				s.subs.tell(store.Signal{Rev: rev})
-				wait = horizonFirst
+			if rev := s.revs.passed(0, s.belowHorizon(xmin)); rev > 0 {
+				s.tell(store.Signal{Rev: rev})
 			}
 		}
 	}
@@ -306,7 +329,7 @@ func (s *Store) heard(ctx context.Context, conn *pgx.Conn, payload string) error
 	if m.All {
 		s.lookEverywhere()
 	} else if m.Flows || len(m.Tags)+len(m.Workers) > 0 {
-		s.subs.tell(store.Signal{Tags: m.Tags, Workers: m.Workers, Flows: m.Flows})
+		s.tell(store.Signal{Tags: m.Tags, Workers: m.Workers, Flows: m.Flows})
 	}
 	if m.Rev > 0 {
 		s.revs.want(m.Rev)
@@ -318,7 +341,7 @@ func (s *Store) heard(ctx context.Context, conn *pgx.Conn, payload string) error
 }
 
 // lookEverywhere has everybody look again at everything.
-func (s *Store) lookEverywhere() { s.subs.tell(store.Signal{All: true, Flows: true}) }
+func (s *Store) lookEverywhere() { s.tell(store.Signal{All: true, Flows: true}) }
 
 // sweepLoop is the net below lost notifications, and sums up what is counted.
 func (s *Store) sweepLoop(ctx context.Context) {

@@ -82,3 +82,77 @@ func TestLocksNoMoreThanAsked(t *testing.T) {
 		t.Errorf("three servers found %d groups, want %d", len(taken), 3*most)
 	}
 }
+
+// TestLooksNoMoreInVain: a server that finds all lines locked by another does not
+// look again, at the cost of no statement, until it is told of something; and it
+// is told when they are free.
+func TestLooksNoMoreInVain(t *testing.T) {
+	a, _, dsn := two(t)
+	b := open(t, dsn, Options{Deaf: true, Sweep: -1})
+	t.Cleanup(func() { b.Close() })
+	var id int64
+	ready := func(s *Store, path string) {
+		update(t, s, func(tx store.Tx) error {
+			l, err := tx.EnsureLine(0, "main", path, "bash")
+			if err != nil {
+				return err
+			}
+			j := newJob()
+			if err := tx.InsertJobs([]*sluice.Job{j}); err != nil {
+				return err
+			}
+			if err := tx.Stand(l.ID, []*sluice.Job{j}); err != nil {
+				return err
+			}
+			id, l.Head, l.Queued, l.Ready = l.ID, j.Rank(), 1, true
+			tx.Signal(store.Signal{Tags: []string{"bash"}})
+			return tx.SaveLine(l)
+		})
+	}
+	look := func(want int) (statements int64) {
+		update(t, b, func(tx store.Tx) error {
+			tx.Now()
+			before := b.Stats().Statements
+			lines, err := tx.ReadyLines([]string{"bash"}, 10)
+			if len(lines) != want {
+				t.Errorf("%d lines are ready, want %d", len(lines), want)
+			}
+			statements = b.Stats().Statements - before
+			return err
+		})
+		return statements
+	}
+	ready(a, "f/a/one")
+	told := make(chan struct{}, 100)
+	defer b.Subscribe(func(s store.Signal) {
+		if len(s.Tags) > 0 {
+			told <- struct{}{}
+		}
+	})()
+	update(t, a, func(tx store.Tx) error {
+		if _, err := tx.LockLine(id); err != nil {
+			return err
+		}
+		if look(0) == 0 {
+			t.Error("the first look asked nothing")
+		}
+		b.looks.mu.Lock()
+		busy := b.looks.pending
+		b.looks.mu.Unlock()
+		if !busy {
+			t.Error("nobody looks whether the line is free again")
+		}
+		if n := look(0); n != 0 {
+			t.Errorf("the second look in vain made %d statements", n)
+		}
+		if len(told) > 0 {
+			t.Error("it was told of a line that is locked")
+		}
+		ready(b, "f/a/two")
+		<-told // of its own
+		look(1)
+		return nil
+	})
+	<-told // by the look at what was locked: it hears of nothing
+	look(2)
+}

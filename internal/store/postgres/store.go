@@ -63,7 +63,8 @@ type Store struct {
 	loops   sync.WaitGroup
 	peers   peers
 	swept   sweeps
-	looks   atomic.Int64 // in a row at lines that were somebody else's
+	looks   looks
+	crowded atomic.Bool  // of lines that are ready, others have locked some
 	added   atomic.Int64 // rows of tally since they were last summed up
 
 	statements atomic.Int64

@@ -90,8 +90,10 @@ type tx struct {
 	scripts    map[string]*store.Script
 	instants   map[instantKey]time.Time
 	agenda     agenda
-	skipped    bool     // rows that somebody else has locked were left out
-	relook     []string // tags of such rows, of which there was nothing else
+	skipped    bool    // rows that somebody else has locked were left out
+	relook     foreign // such rows, where there was nothing else
+	lookedAt   int64   // what was told of before the first of those looks
+	looked     bool    // for lines that are ready, and not in vain
 	hold       held
 	slot       int64   // of the writer, in the table clock
 	sent       bool    // the commit, whether it arrived or not
