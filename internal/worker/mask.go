@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
+	"sync"
 )
 
 const (
@@ -18,22 +19,27 @@ const (
 )
 
 // secretSet is what must not show in a job's log. It does not change.
-type secretSet struct{ texts [][]byte }
+// Most jobs say nothing, so the texts are made when they are first needed.
+type secretSet struct{ texts func() [][]byte }
 
 func newSecretSet(secrets []string) *secretSet {
-	s := &secretSet{}
+	return &secretSet{texts: sync.OnceValue(func() [][]byte { return formsOf(secrets) })}
+}
+
+// formsOf returns the forms in which secrets may show.
+func formsOf(secrets []string) (texts [][]byte) {
 	seen := map[string]bool{"": true}
 	add := func(text string) {
 		for len(text) > maxMask {
 			if !seen[text[:maxMask]] {
 				seen[text[:maxMask]] = true
-				s.texts = append(s.texts, []byte(text[:maxMask]))
+				texts = append(texts, []byte(text[:maxMask]))
 			}
 			text = text[maxMask:]
 		}
 		if !seen[text] {
 			seen[text] = true
-			s.texts = append(s.texts, []byte(text))
+			texts = append(texts, []byte(text))
 		}
 	}
 	for _, secret := range secrets {
@@ -56,7 +62,7 @@ func newSecretSet(secrets []string) *secretSet {
 		add(base64.StdEncoding.EncodeToString(whole))
 		add(base64.URLEncoding.EncodeToString(whole))
 	}
-	return s
+	return texts
 }
 
 // quote returns a text as it stands within a JSON string.
@@ -150,8 +156,11 @@ func (m *masker) run(p []byte, final bool) []byte {
 	if len(m.held) > 0 {
 		b = append(m.held, p...)
 	}
+	if len(b) == 0 {
+		return nil
+	}
 	m.next = m.next[:0]
-	for _, text := range m.set.texts {
+	for _, text := range m.set.texts() {
 		m.next = append(m.next, bytes.Index(b, text))
 	}
 	m.out = m.out[:0]
@@ -185,7 +194,7 @@ func (m *masker) run(p []byte, final bool) []byte {
 // longest is that begins there; -1: nowhere.
 func (m *masker) match(b []byte, pos int) (at, n int) {
 	at = -1
-	for i, text := range m.set.texts {
+	for i, text := range m.set.texts() {
 		if m.next[i] >= 0 && m.next[i] < pos {
 			if m.next[i] = bytes.Index(b[pos:], text); m.next[i] >= 0 {
 				m.next[i] += pos
@@ -206,7 +215,7 @@ func (m *masker) match(b []byte, pos int) (at, n int) {
 // of a secret; len(b) if there is none.
 func (m *masker) opening(b []byte, pos int) int {
 	first := len(b)
-	for _, text := range m.set.texts {
+	for _, text := range m.set.texts() {
 		for i := max(pos, len(b)-len(text)+1); i < first; i++ {
 			j := bytes.IndexByte(b[i:first], text[0])
 			if j < 0 {

@@ -42,11 +42,11 @@ func inPieces(t interface{ Errorf(string, ...any) }, set *secretSet, text string
 		out.Write(m.feed([]byte(rest[:n])))
 		rest = rest[n:]
 		begins := len(m.held) == 0
-		for _, s := range set.texts {
+		for _, s := range set.texts() {
 			begins = begins || len(m.held) < len(s) && bytes.HasPrefix(s, m.held)
 		}
 		if !begins {
-			t.Errorf("%q is held back, with which no secret of %q begins", m.held, set.texts)
+			t.Errorf("%q is held back, with which no secret of %q begins", m.held, set.texts())
 		}
 	}
 	out.Write(m.flush())
@@ -62,8 +62,8 @@ func TestMaskAgainstTheWholeText(t *testing.T) {
 		text := strings.Join(parts, "")
 		set := newSecretSet(secrets)
 		got := inPieces(t, set, text, func() int { return rapid.IntRange(1, 7).Draw(t, "piece") })
-		if want := naive(text, set.texts); got != want {
-			t.Fatalf("%q with %q: %q, want %q", text, set.texts, got, want)
+		if want := naive(text, set.texts()); got != want {
+			t.Fatalf("%q with %q: %q, want %q", text, set.texts(), got, want)
 		}
 		if whole := set.whole(text); whole != got {
 			t.Fatalf("%q as a whole is %q, in pieces %q", text, whole, got)
@@ -78,8 +78,8 @@ func FuzzMask(f *testing.F) {
 		set := newSecretSet([]string{one, two})
 		r := rand.New(rand.NewPCG(seed, 0))
 		got := inPieces(t, set, text, func() int { return 1 + r.IntN(5) })
-		if want := naive(text, set.texts); got != want {
-			t.Fatalf("%q with %q: %q, want %q", text, set.texts, got, want)
+		if want := naive(text, set.texts()); got != want {
+			t.Fatalf("%q with %q: %q, want %q", text, set.texts(), got, want)
 		}
 	})
 }

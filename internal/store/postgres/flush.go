@@ -16,7 +16,7 @@ type held struct {
 	leave   []standing
 	stand   []standing
 	later   []standing
-	results map[int64][]byte
+	results map[int64]heldResult
 	tallies map[place]*tally
 	texts   map[*textTable][]textRow
 	raws    map[rawKey]int64
@@ -109,20 +109,38 @@ func (t *tx) flushRest(p *pipe) {
 	t.flushWorkers(p)
 }
 
-const qSaveResults = `INSERT INTO result (seq, result) SELECT * FROM unnest($1::bigint[], $2::bytea[])
-ON CONFLICT (seq) DO UPDATE SET result = excluded.result`
+// heldResult is a result to be stored; first says that there is none yet.
+type heldResult struct {
+	result []byte
+	first  bool
+}
+
+// A job that has just ended has no result yet, which saves the database looking
+// for one. Should it have one after all, the statement fails and the update runs
+// again, carefully.
+const (
+	qFirstResults = `INSERT INTO result (seq, result) SELECT * FROM unnest($1::bigint[], $2::bytea[])`
+	qSaveResults  = qFirstResults + ` ON CONFLICT (seq) DO UPDATE SET result = excluded.result`
+)
 
 func (t *tx) flushResults(p *pipe) {
-	if len(t.hold.results) == 0 {
-		return
-	}
-	var seqs []int64
-	var results [][]byte
-	for _, seq := range sortedKeys(t.hold.results) {
-		seqs, results = append(seqs, seq), append(results, t.hold.results[seq])
+	for _, first := range []bool{true, false} {
+		var seqs []int64
+		var results [][]byte
+		for _, seq := range sortedKeys(t.hold.results) {
+			if r := t.hold.results[seq]; r.first == first {
+				seqs, results = append(seqs, seq), append(results, r.result)
+			}
+		}
+		switch {
+		case len(seqs) == 0:
+		case first:
+			p.add(nil, qFirstResults, seqs, results)
+		default:
+			p.add(nil, qSaveResults, seqs, results)
+		}
 	}
 	t.hold.results = nil
-	p.add(nil, qSaveResults, seqs, results)
 }
 
 // qTallies sums up what is counted; what it finds to be many rows, the next

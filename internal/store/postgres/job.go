@@ -32,6 +32,7 @@ type jobEntry struct {
 	safe   bool  // read under the lock of its line or execution
 	epoch  int64 // locks taken when it was read
 	saved  bool  // written by this transaction: nobody else can have changed it since
+	ended  bool  // by this transaction
 }
 
 const jobCols = `job.seq, job_state.rev, job_state.state, job_state.outcome, job_state.attempt, job_state.lost, job_state.started_us,
@@ -168,9 +169,10 @@ func (r *reader) Result(seq int64) (result json.RawMessage, err error) {
 func (t *tx) SaveResult(seq int64, result json.RawMessage) error {
 	t.write()
 	if t.hold.results == nil {
-		t.hold.results = map[int64][]byte{}
+		t.hold.results = map[int64]heldResult{}
 	}
-	t.hold.results[seq] = raw(string(result))
+	e := t.jobs[seq]
+	t.hold.results[seq] = heldResult{raw(string(result)), e != nil && e.ended && !t.careful}
 	return nil
 }
 
@@ -378,6 +380,7 @@ func (t *tx) SaveJob(j *sluice.Job) error {
 	t.write()
 	row, old := e.row, e.row.State
 	before := expiry(row)
+	e.ended = e.ended || old != sluice.StateCompleted && j.State == sluice.StateCompleted
 	j.Rev = rev
 	row.Rev, row.State, row.Outcome, row.Attempt, row.Lost = rev, j.State, j.Outcome, j.Attempt, j.Lost
 	row.StartedAt, row.CompletedAt, row.Worker = instant(micros(j.StartedAt)), instant(micros(j.CompletedAt)), j.Worker

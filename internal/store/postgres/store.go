@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -131,6 +132,10 @@ func (s *Store) configure(config *pgxpool.Config, dsn string) {
 	config.MaxConns = max(config.MaxConns, minConns)
 	config.MaxConnIdleTime = 5 * time.Minute
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
+	config.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
+		encodeArrays(c.TypeMap())
+		return nil
+	}
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = applicationName
 	}
