@@ -232,13 +232,13 @@ func (e *Engine) dispatchOnce(ctx context.Context) (time.Duration, error) {
 			close(c.done)
 			continue
 		}
+		if err == nil && d.gen == gen && c.free() > 0 { // there was no more
+			d.empty[c.tags] = true
+		}
 		if len(c.got) > 0 || c.over || c.errs != nil {
 			e.noteStarts(c.late)
 			close(c.done)
 			continue
-		}
-		if err == nil && d.gen == gen {
-			d.empty[c.tags] = true
 		}
 		waiting = append(waiting, c)
 	}
@@ -283,10 +283,12 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 	flows := &takeCall{req: sluice.TakeRequest{Tags: []string{sluice.LineFlow}, Places: maxFlowStarts}}
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		u = e.unit(tx)
-		u.now = tx.Now()
+		u.tell = map[int64]*told{}
+		u.foresee(calls, !idle)
 		if err := u.recordOf(calls); err != nil {
 			return err
 		}
+		u.now = tx.Now()
 		for _, c := range calls {
 			c.got, c.late = nil, nil
 			if c.seen.IsZero() {
@@ -318,6 +320,7 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 			}
 			rest = others
 		}
+		u.signal()
 		next, err = u.next(more || expired)
 		return err
 	})
@@ -333,6 +336,23 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 		}
 	}
 	return next, err
+}
+
+// foresee tells the store for what hand will ask it after the ends that came with
+// requests.
+func (u *unit) foresee(calls []*takeCall, flows bool) {
+	if flows {
+		u.tx.Foresee([]string{sluice.LineFlow}, maxFlowStarts)
+	}
+	for rest := calls; len(rest) > 0; {
+		same, others := split(rest)
+		places := 0
+		for _, c := range same {
+			places += c.req.Places
+		}
+		u.tx.Foresee(same[0].req.Tags, min(places, maxLinesPerRound))
+		rest = others
+	}
 }
 
 // recordOf records the ends that came with requests, before anything is handed

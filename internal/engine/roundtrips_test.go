@@ -1,8 +1,14 @@
 package engine_test
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
 	"testing"
+	"time"
 
+	"sluice"
 	"sluice/internal/store/postgres"
 )
 
@@ -15,8 +21,8 @@ func TestRoundTrips(t *testing.T) {
 		pushes, take, report int64 // round trips at most
 		jobs, scripts        int
 	}{
-		{name: "without a limit", jobs: 200, scripts: 1, pushes: 6, take: 9, report: 3},
-		{name: "in 20 groups", limit: []any{"concurrent_limit", 50}, jobs: 200, scripts: 20, pushes: 6, take: 9, report: 4},
+		{name: "without a limit", jobs: 200, scripts: 1, pushes: 6, take: 5, report: 3},
+		{name: "in 20 groups", limit: []any{"concurrent_limit", 50}, jobs: 200, scripts: 20, pushes: 6, take: 5, report: 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorldOn(t, "postgres")
@@ -45,6 +51,60 @@ func TestRoundTrips(t *testing.T) {
 				t.Fatalf("took %d", len(got))
 			}
 			count("report", c.report, func() { w.endAll("w", got) })
+		})
+	}
+}
+
+// TestRoundTrips_FlowStep counts what lies between the end of a step and the
+// start of the next, for a worker that reports the one and asks for the other:
+// one transaction. Of many steps the least counts, as loops have work of their own.
+func TestRoundTrips_FlowStep(t *testing.T) {
+	const steps = 12
+	for _, c := range []struct {
+		name              string
+		limit             []any
+		trips, statements int64 // at most
+	}{
+		{name: "without a limit", trips: 3, statements: 22},
+		{name: "with a limit", limit: []any{"concurrent_limit", 5}, trips: 3, statements: 27},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorldOn(t, "postgres")
+			s := w.store.(*postgres.Store)
+			modules := make([]obj, steps)
+			for i := range modules {
+				modules[i] = raw(fmt.Sprint("s", i), c.limit...)
+			}
+			w.flow("f/trips/x", modules)
+			ctx, stop := context.WithCancel(w.ctx())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_ = w.Run(ctx)
+			}()
+			defer func() { stop(); <-done }()
+			w.runFlow("f/trips/x")
+			req := sluice.TakeRequest{Worker: "w", TakeNo: 1, Tags: []string{"bash", "flow"}, Places: 1, Wait: time.Minute}
+			as, err := w.Take(w.ctx(), req)
+			w.must(err)
+			trips, statements := int64(math.MaxInt64), int64(math.MaxInt64)
+			for range steps - 1 {
+				if len(as) != 1 {
+					t.Fatalf("%d jobs with the report of a step", len(as))
+				}
+				before, at := s.Stats().Statements, s.RoundTrips()
+				req.TakeNo++
+				var errs []error
+				as, errs = w.Settle(w.ctx(), []sluice.Report{{
+					Execution: as[0].Execution, Worker: "w", Success: true, Launched: true, Result: json.RawMessage("null"),
+				}}, req)
+				w.must(errs[0])
+				trips, statements = min(trips, s.RoundTrips()-at), min(statements, s.Stats().Statements-before)
+			}
+			t.Logf("%d round trips, %d statements", trips, statements)
+			if trips > c.trips || statements > c.statements {
+				t.Errorf("%d round trips and %d statements from step to step, want at most %d and %d", trips, statements, c.trips, c.statements)
+			}
 		})
 	}
 }

@@ -30,6 +30,7 @@ type unit struct {
 	flowReady bool                  // a line of flows became ready
 	ran       []ran                 // runs of schedules that have ended
 	anew      bool                  // flows that are pushed here run, whatever is kept of runs like them
+	tell      map[int64]*told       // lines of which something may have to be told at the end; nil: it is told at once
 	ahead     int                   // how many first jobs of a line without a group are likely to be taken
 }
 
@@ -428,6 +429,39 @@ func (u *unit) judge(g *group) error {
 	return nil
 }
 
+// told is a line that changed in a unit: as it stood before, and as it stands.
+type told struct{ was, is store.Line }
+
+// news reports whether the dispatchers, of all servers, must know of a change:
+// there may be work that was not there before.
+func (c *told) news() bool {
+	return c.is.Ready && (!c.was.Ready || c.is.BlockedBy != c.was.BlockedBy) || !c.is.WakeAt.IsZero() && !c.is.WakeAt.Equal(c.was.WakeAt)
+}
+
+// noteLine has others be told of a line that changes: at once, or, where more may
+// follow, when it is known what it comes to.
+func (u *unit) noteLine(was, is *store.Line) {
+	c := &told{*was, *is}
+	switch old := u.tell[was.ID]; {
+	case old != nil:
+		old.is = *is
+	case u.tell != nil:
+		u.tell[was.ID] = c
+	case c.news():
+		u.tx.Signal(store.Signal{Tags: []string{is.Tag}})
+	}
+}
+
+// signal tells of the lines that were noted: what this unit has handed out by
+// itself is no news.
+func (u *unit) signal() {
+	for _, c := range u.tell {
+		if c.news() {
+			u.tx.Signal(store.Signal{Tags: []string{c.is.Tag}})
+		}
+	}
+}
+
 // saveLine writes a line if it differs from its row, and tells of what the
 // dispatcher must know.
 func (u *unit) saveLine(l *line) error {
@@ -437,15 +471,13 @@ func (u *unit) saveLine(l *line) error {
 		if l.group == nil {
 			u.order = slices.DeleteFunc(u.order, func(o *line) bool { return o == l })
 		}
+		u.noteLine(&l.saved, &store.Line{})
 		return u.tx.DeleteLine(l.ID)
 	}
 	if *l.Line == l.saved {
 		return nil
 	}
-	if l.Ready && (!l.saved.Ready || l.BlockedBy != l.saved.BlockedBy) ||
-		!l.WakeAt.IsZero() && !l.WakeAt.Equal(l.saved.WakeAt) {
-		u.tx.Signal(store.Signal{Tags: []string{l.Tag}})
-	}
+	u.noteLine(&l.saved, l.Line)
 	u.flowReady = u.flowReady || l.Ready && l.Tag == sluice.LineFlow
 	l.saved = *l.Line
 	return u.tx.SaveLine(l.Line)

@@ -126,6 +126,12 @@ type Tx interface {
 	// jobs add their Rev by themselves.
 	Signal(Signal)
 
+	// Foresee says that this update will ask for ReadyLines of these tags, after
+	// whatever else it does first. It changes nothing: a driver may look ahead then,
+	// together with something else, and leave out what becomes ready meanwhile by
+	// another update, which has a signal of its own.
+	Foresee(tags []string, most int)
+
 	// LockGroups locks the groups of these keys and returns them in the order
 	// of the keys given; it makes those that do not exist. LockGroupIDs locks
 	// existing groups; the answer has nil for those that are gone.

@@ -209,6 +209,10 @@ const (
 	qJobsOfExecs  = `SELECT ` + jobCols + fromJobs + `WHERE job.seq IN (SELECT job_seq FROM execution WHERE id = ANY($1::bigint[]))`
 )
 
+// fewExecs is of how many executions' groups the first jobs are read together
+// with the locks.
+const fewExecs = 8
+
 // LockExecutions implements [store.Tx]. It locks the groups; the executions are
 // written on condition. What this server remembers of executions that it handed
 // out itself, and of their jobs, needs not be read.
@@ -225,7 +229,11 @@ func (t *tx) LockExecutions(ids []int64) ([]*sluice.Execution, map[int64]*store.
 			groups = append(groups, e.row.GroupID)
 		}
 	}
-	if err := t.lockRows(groups, nil, lockOptions{}); err != nil {
+	o := lockOptions{flows: t.flowsOf(ids)}
+	if t.ahead != nil && len(ids) <= fewExecs { // then the next jobs of the groups are wanted soon
+		o.heads = len(ids) + 1
+	}
+	if err := t.lockRows(groups, nil, o); err != nil {
 		return nil, nil, err
 	}
 	if len(ask) > 0 { // behind the other locks: what is read before a lock has to be read again

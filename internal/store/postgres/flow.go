@@ -88,6 +88,46 @@ func (t *tx) LockFlowRun(jobSeq int64) (*store.FlowRun, error) {
 	return &f, nil
 }
 
+const (
+	qTryRuns   = `SELECT ` + flowRunCols + ` FROM flow_run WHERE job_seq IN (SELECT seq FROM job WHERE id = ANY($1::text[]::uuid[])) FOR UPDATE SKIP LOCKED`
+	qJobsByIDs = `SELECT ` + jobCols + fromJobs + `WHERE job.id = ANY($1::text[]::uuid[])`
+)
+
+// lockFlows adds to a pipe what locks runs of flows, as far as nobody else has,
+// and then reads their jobs. A flow's job changes under the lock of its run alone
+// as long as it runs, so that what is read behind that stays true. The function
+// returned takes over what was read.
+func (t *tx) lockFlows(p *pipe, ids []string) (keep func()) {
+	if len(ids) == 0 {
+		return func() {}
+	}
+	var jobs []*sluice.Job
+	p.add(func(r *row) { t.keepRun(scanRun(r)).locked = true }, qTryRuns, ids)
+	p.add(func(r *row) { jobs = append(jobs, scanJob(r)) }, qJobsByIDs, ids)
+	return func() {
+		for _, j := range jobs {
+			if e, run := t.keepJob(j), t.runs[j.Seq]; run != nil && run.locked {
+				e.safe = true
+			}
+		}
+	}
+}
+
+// flowsOf returns the jobs of the flows of which executions that are known here
+// run steps, as far as they are not known here themselves.
+func (t *tx) flowsOf(execs []int64) (ids []string) {
+	for _, id := range execs {
+		e := t.execs[id]
+		if e == nil || t.jobs[e.row.JobSeq] == nil {
+			continue
+		}
+		if j := t.jobs[e.row.JobSeq].row; j.Step != "" && e.row.End == "" && t.known(t.jobIDs[j.ParentJob]) == nil {
+			ids = append(ids, uuidOf(j.ParentJob))
+		}
+	}
+	return unique(ids)
+}
+
 // InsertFlowRun implements [store.Tx].
 func (t *tx) InsertFlowRun(f *store.FlowRun) error {
 	if t.runs[f.JobSeq] != nil {

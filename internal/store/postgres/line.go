@@ -300,6 +300,7 @@ func (t *tx) flushLines(p *pipe) {
 			}
 			if !e.fresh {
 				drop = append(drop, e.l.ID)
+				t.dropped[e.l.ID] = true
 			}
 		case e.fresh:
 			made = append(made, e)
@@ -369,11 +370,15 @@ WHERE list IS NOT NULL AND NOT string_to_array(list, E'\n') && $1::text[]
 ORDER BY found.head_neg, found.turn LIMIT $2::bigint`
 
 // candidate is a line that may give work, as it looked before it was locked.
-type candidate struct{ id, group int64 }
+type candidate struct{ id, group, neg, turn int64 }
+
+func scanCandidate(r *row) candidate {
+	return candidate{r.getInt(), r.getInt(), r.getInt(), r.getInt()}
+}
 
 func (t *tx) candidates(sql string, see kinds, args ...any) (list []candidate, err error) {
 	p := &pipe{}
-	p.add(func(r *row) { list = append(list, candidate{r.getInt(), r.getInt()}) }, sql, args...)
+	p.add(func(r *row) { list = append(list, scanCandidate(r)) }, sql, args...)
 	return list, t.send(p, see)
 }
 
@@ -385,15 +390,8 @@ func (t *tx) ReadyLines(tags []string, most int) ([]*store.Line, error) {
 	if t.s.looks.known(tags) && !t.readied(tags) {
 		return nil, nil
 	}
-	if len(t.relook.lists) == 0 {
-		t.lookedAt = t.s.looks.now()
-	}
-	ask := most
-	if t.s.crowded.Load() { // the first ones are somebody else's
-		ask *= 4
-	}
-	for ; ; ask *= 4 {
-		found, err := t.candidates(qReady, lineRows, tags, int64(ask))
+	for ask := t.s.wide(most); ; ask *= 4 {
+		found, err := t.ready(tags, ask)
 		if err != nil || len(found) == 0 {
 			t.looked = t.looked || err == nil
 			return nil, err
@@ -403,7 +401,7 @@ func (t *tx) ReadyLines(tags []string, most int) ([]*store.Line, error) {
 		}
 		var list []*store.Line
 		for _, c := range found {
-			if e := t.lines[c.id]; e != nil && !e.gone && e.l.Ready && slices.Contains(tags, e.l.Tag) && !has(e.l.BlockedBy, tags) {
+			if e := t.lines[c.id]; e != nil && !e.gone && offers(&e.l, tags) {
 				l := e.l
 				list = append(list, &l)
 			}
@@ -471,7 +469,7 @@ func (t *tx) lockCandidates(list []candidate, most, heads int) error {
 	return t.lockRows(groups, lines, o)
 }
 
-const qDue = `SELECT id, group_id FROM line WHERE wake_us > 0 AND wake_us <= $1::bigint ORDER BY wake_us LIMIT $2::bigint`
+const qDue = `SELECT id, group_id, head_neg, turn FROM line WHERE wake_us > 0 AND wake_us <= $1::bigint ORDER BY wake_us LIMIT $2::bigint`
 
 // DueLines implements [store.Tx]. It leaves out lines as ReadyLines does.
 func (t *tx) DueLines(now time.Time, most int) ([]*store.Line, error) {

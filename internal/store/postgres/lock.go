@@ -108,10 +108,22 @@ func (t *tx) lockWanted(p *pipe) {
 
 // lockOptions say how rows are locked.
 type lockOptions struct {
-	skip  bool    // leave out what somebody else has locked
-	most  int     // so many groups, and as many lines, the first of those that nobody else has locked; 0: all
-	heads int     // first jobs to read of each line
-	known []int64 // lines that are locked already, of which to read them too
+	skip  bool     // leave out what somebody else has locked
+	most  int      // so many groups, and as many lines, the first of those that nobody else has locked; 0: all
+	heads int      // first jobs to read of each line
+	known []int64  // lines that are locked already, of which to read them too
+	flows []string // jobs of flows that are read, with their runs locked as far as nobody else has
+}
+
+// sees returns what must be sent before, so that what is read is seen as it is.
+func (o *lockOptions) sees() kinds {
+	switch {
+	case o.heads > 0:
+		return lineRows | jobRows | standRows
+	case len(o.flows) > 0:
+		return jobRows
+	}
+	return 0
 }
 
 const (
@@ -139,7 +151,7 @@ ORDER BY st.line_id, st.neg, st.due_us, st.job_seq`
 // that is gone does not.
 func (t *tx) lockRows(groupIDs, lineIDs []int64, o lockOptions) error {
 	groupIDs, lineIDs = missing(groupIDs, t.groups, nil), missing(lineIDs, t.lines, func(e *lineEntry) bool { return !e.locked })
-	if len(groupIDs)+len(lineIDs)+len(o.known) == 0 {
+	if len(groupIDs)+len(lineIDs)+len(o.known)+len(o.flows) == 0 {
 		return t.begin()
 	}
 	var groups, groupsHere, linesHere []int64
@@ -168,20 +180,21 @@ func (t *tx) lockRows(groupIDs, lineIDs []int64, o lockOptions) error {
 			p.add(func(r *row) { linesHere = append(linesHere, r.getInt()) }, qLinesHere, lineIDs)
 		}
 	}
+	if len(groupIDs)+len(lineIDs)+len(o.known) == 0 {
+		o.heads = 0
+	}
 	if o.heads > 0 {
 		p.add(func(r *row) {
 			line := r.getInt()
 			heads[line] = append(heads[line], scanJob(r))
 		}, qHeadsOf, groupIDs, lineIDs, int64(o.heads), o.known)
 	}
+	flows := t.lockFlows(p, o.flows)
 	t.draw(p)
-	see := kinds(0)
-	if o.heads > 0 {
-		see = lineRows | jobRows | standRows
-	}
-	if err := t.send(p, see); err != nil {
+	if err := t.send(p, o.sees()); err != nil {
 		return err
 	}
+	flows()
 	t.keepLinesOf(groups, lines)
 	for _, id := range groups {
 		if !mine[id] {

@@ -21,6 +21,7 @@ type pipe struct {
 	batch pgx.Batch
 	calls []call
 	after []func() // called when all answers were read
+	draws bool     // the clock is read in it
 }
 
 // call says what is done with the answer to one statement.

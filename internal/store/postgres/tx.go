@@ -90,10 +90,12 @@ type tx struct {
 	scripts    map[string]*store.Script
 	instants   map[instantKey]time.Time
 	agenda     agenda
-	skipped    bool    // rows that somebody else has locked were left out
-	relook     foreign // such rows, where there was nothing else
-	lookedAt   int64   // what was told of before the first of those looks
-	looked     bool    // for lines that are ready, and not in vain
+	ahead      map[string]*ahead // looks at ready lines, by their tags, of the update under way
+	dropped    map[int64]bool    // lines that this transaction has deleted
+	skipped    bool              // rows that somebody else has locked were left out
+	relook     foreign           // such rows, where there was nothing else
+	lookedAt   int64             // what was told of before the first of those looks
+	looked     bool              // for lines that are ready, and not in vain
 	hold       held
 	slot       int64   // of the writer, in the table clock
 	sent       bool    // the commit, whether it arrived or not
@@ -122,6 +124,7 @@ func newTx(s *Store, c *pgx.Conn) *tx {
 		lineNames: map[lineName]*lineEntry{}, groupLines: map[int64][]*lineEntry{}, jobs: map[int64]*jobEntry{},
 		jobIDs: map[string]*jobEntry{}, execs: map[int64]*execEntry{}, runs: map[int64]*runEntry{},
 		ends: map[textKey]*textEnd{}, scripts: map[string]*store.Script{}, instants: map[instantKey]time.Time{},
+		dropped: map[int64]bool{},
 	}
 	t.reader = reader{s: s, ctx: context.Background(), c: c, q: t}
 	return t
@@ -153,6 +156,7 @@ nextval('number'), pg_current_xact_id()::text::bigint`
 // draw adds to a pipe what reads the clock and draws numbers. It belongs behind
 // everything that locks.
 func (t *tx) draw(p *pipe) {
+	p.draws = true
 	p.add(func(r *row) {
 		us, floor, first := r.getInt(), r.getInt(), r.getInt()
 		t.xid = r.getInt()
@@ -181,10 +185,13 @@ func (t *tx) send(p *pipe, see kinds) error {
 		all.add(nil, "BEGIN ISOLATION LEVEL READ COMMITTED")
 		all.add(nil, qSettings, ms(t.lockTimeout()), ms(statementTimeout), ms(idleTimeout), t.s.synchronous)
 		t.lockWanted(all)
-		t.draw(all)
+		if !p.draws {
+			t.draw(all)
+		}
 		t.look(all)
 	}
 	t.flush(all, see)
+	t.lookAhead(all)
 	all.batch.QueuedQueries = append(all.batch.QueuedQueries, p.batch.QueuedQueries...)
 	all.calls = append(all.calls, p.calls...)
 	err := t.s.send(t.ctx, t.c, all)

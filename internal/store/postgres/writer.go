@@ -219,7 +219,7 @@ func (r *run) one(t *tx, i int) (again bool) {
 		return false
 	}
 	mark := t.signal.mark()
-	t.wrote, t.recalled, t.fresh, t.careful = false, false, o.fresh, o.fresh
+	t.wrote, t.recalled, t.fresh, t.careful, t.ahead = false, false, o.fresh, o.fresh, nil
 	revs := t.revs
 	o.err = r.s.call(t, o.fn)
 	switch {

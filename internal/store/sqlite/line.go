@@ -341,6 +341,9 @@ ORDER BY head_neg, turn LIMIT ?`)
 	qWake        = sqlText(`SELECT wake_us FROM line WHERE wake_us > 0 ORDER BY wake_us LIMIT 1`)
 )
 
+// Foresee implements [store.Tx]. To look ahead saves nothing here.
+func (t *tx) Foresee([]string, int) {}
+
 // ReadyLines implements [store.Tx]. For each tag it reads the lines that
 // nobody blocks, then, jumping from one list of blocking tags to the next,
 // those whose list has none of tags.
