@@ -405,6 +405,87 @@ test('shows a run of a flow on its graph, and what a step waits for', async () =
   await page.getByText('Cancelled by admin').waitFor();
 });
 
+test('keeps variables and resources, and shows a secret to who asks for it', async () => {
+  const dialog = page.getByRole('dialog');
+  await open(page, 'values');
+  await page.getByText('No variables yet').waitFor();
+  await page.getByRole('button', { name: 'New variable' }).click();
+  await dialog.getByLabel('Path').fill('f/t/key');
+  await dialog.getByLabel('Value').fill('s3cret');
+  await dialog.getByLabel('Secret').check();
+  await accessible('a variable');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await row('f/t/key').getByText('secret', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'f/t/key', exact: true }).click();
+  await dialog.getByText('Hidden', { exact: true }).waitFor();
+  await dialog.getByLabel('Description').fill('of the payments API');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await row('of the payments API').waitFor();
+  assert.equal(await server.api('GET', 'w/main/variables/get_value/f/t/key'), 's3cret'); // nobody typed another
+  await page.getByRole('button', { name: 'f/t/key', exact: true }).click();
+  await dialog.getByRole('button', { name: 'Show it' }).click();
+  await page.waitForFunction(() => document.querySelector('dialog textarea')?.value === 's3cret');
+  await dialog.getByRole('button', { name: 'Close' }).click();
+  await everywhere('variables', () => row('f/t/key').waitFor());
+
+  await page.getByRole('tab', { name: 'Resources' }).click();
+  await page.getByRole('button', { name: 'New resource' }).click();
+  await dialog.getByLabel('Path', { exact: true }).fill('f/t/db');
+  await dialog.getByLabel('Type').fill('postgresql');
+  await dialog.getByLabel('Value, as JSON').fill('{"host": ');
+  await dialog.getByText('This is no JSON').waitFor();
+  assert.ok(await dialog.getByRole('button', { name: 'Save' }).isDisabled());
+  await dialog.getByLabel('Value, as JSON').fill('{"host": "db", "id": 12345678901234567890, "password": "$var:f/t/key"}');
+  await accessible('a resource');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await row('f/t/db').getByText('postgresql').waitFor();
+  const raw = await fetch(`${server.url}/api/w/main/resources/get_value/f/t/db`, { headers: { Authorization: `Bearer ${server.token}` } });
+  assert.match(await raw.text(), /12345678901234567890/); // as it was typed
+  await page.getByRole('button', { name: 'Delete f/t/db' }).click();
+  await dialog.getByRole('button', { name: 'Delete it' }).click();
+  await page.getByText('No resources yet').waitFor();
+});
+
+test('shows members and their roles, and makes tokens', async () => {
+  const dialog = page.getByRole('dialog');
+  await server.api('POST', 'users/create', { email: 'dev@example.com', password: 'writes scripts' });
+  await page.keyboard.press('g');
+  await page.keyboard.press(',');
+  await heading('Settings');
+  await page.getByRole('button', { name: 'Add a member' }).click();
+  await dialog.getByLabel('E-mail').fill('dev@example.com');
+  await dialog.getByLabel('Role').selectOption('operator');
+  await dialog.getByRole('button', { name: 'Add', exact: true }).click();
+  await page.getByLabel('Role of dev').selectOption('developer');
+  await page.getByText('dev: Developer.').waitFor();
+  const dev = async () => (await server.api('GET', 'w/main/users/list')).find((m) => m.username === 'dev');
+  assert.equal((await dev()).operator, false);
+  await page.getByRole('button', { name: 'Take dev out' }).click();
+  await dialog.getByRole('button', { name: 'Take it out' }).click();
+  await page.getByLabel('Role of dev').waitFor({ state: 'detached' });
+  assert.equal(await dev(), undefined);
+
+  await page.getByRole('button', { name: 'New token' }).click();
+  await dialog.getByLabel('Label').fill('dashboard');
+  await dialog.getByLabel('Only this').check();
+  await dialog.getByLabel('See runs').check();
+  await accessible('a token to be made');
+  await dialog.getByRole('button', { name: 'Make the token' }).click();
+  const token = await dialog.getByLabel('Token', { exact: true }).inputValue();
+  const asked = async (route) => (await fetch(`${server.url}/api/w/main/${route}`, { headers: { Authorization: `Bearer ${token}` } })).status;
+  assert.deepEqual([await asked('jobs/list'), await asked('scripts/list')], [200, 403]);
+  await dialog.getByRole('button', { name: 'I have kept it' }).click();
+  await row('dashboard').getByText('jobs:read').waitFor();
+  assert.equal(await page.getByText(token).count(), 0);
+  await everywhere('settings of the workspace', () => row('dashboard').waitFor());
+  await page.getByRole('button', { name: 'Delete the token dashboard' }).click();
+  await dialog.getByRole('button', { name: 'Delete it' }).click();
+  await row('dashboard').waitFor({ state: 'detached' });
+  assert.equal(await asked('jobs/list'), 401);
+  await open(page, 'runs?path=f%2Ft%2F');
+  await row('f/t/new').first().waitFor();
+});
+
 test('survives a restart of the server and the end of a session', async () => {
   await server.stop();
   await page.getByText('Connection lost').waitFor();

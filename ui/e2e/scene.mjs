@@ -37,6 +37,15 @@ export async function furnish(server) {
   const nobody = await server.run('f/demo/hello', { name: 'gpu' }, '?tag=gpu');
   const flow = await server.api('POST', 'w/main/jobs/run/f/f/demo/ask_many', {});
 
+  await server.api('POST', 'w/main/variables/create', { path: 'f/billing/api_key', value: 'sk_live_51', is_secret: true, description: 'Of the payments provider' });
+  await server.api('POST', 'w/main/variables/create', { path: 'f/billing/currency', value: 'EUR', is_secret: false, description: 'What customers are charged in' });
+  await server.api('POST', 'w/main/resources/create', { path: 'f/reports/warehouse', resource_type: 'postgresql', value: { host: 'db.internal', password: '$var:f/billing/api_key' }, description: 'Read-only replica' });
+  for (const [email, role] of [['ann@example.com', { is_admin: false }], ['bob@example.com', { operator: true }]]) {
+    await server.api('POST', 'users/create', { email, password: 'something long' });
+    await server.api('POST', 'w/main/workspaces/add_user', { email, ...role });
+  }
+  await server.api('POST', 'users/tokens/create', { label: 'reporting', scopes: ['jobs:read', 'jobs:run:scripts:f/reports/*'], workspace_id: 'main' });
+
   const seen = (text) => (page) => page.getByText(text).first().waitFor();
   return [
     { name: 'run-waiting', where: `run/${charges[23]}`, ready: (page) => page.locator('.slot.counted').first().waitFor() },
@@ -52,6 +61,8 @@ export async function furnish(server) {
     { name: 'scripts', where: 'scripts', ready: seen('Charge a customer') },
     { name: 'plan', where: 'plan', ready: seen('Starts over time') },
     { name: 'workers', where: 'workers', ready: seen('of 4') },
+    { name: 'variables', where: 'values', ready: seen('f/billing/api_key') },
+    { name: 'settings', where: 'settings', ready: seen('reporting') },
     { name: 'schedules', where: 'schedules', ready: seen('each_minute') },
     { name: 'run-flow', where: `run/${flow}`, ready: seen('Steps') },
   ];

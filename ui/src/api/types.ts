@@ -23,6 +23,9 @@ export type Worker = With<Schemas['Worker'], 'worker' | 'worker_group' | 'worker
 export type Plan = Required<Schemas['Plan']>;
 export type Me = Schemas['User'];
 export type Member = Schemas['Member'];
+export type Variable = With<Schemas['Variable'], 'path' | 'is_secret'>;
+export type Resource = With<Schemas['Resource'], 'path' | 'resource_type' | 'created_by' | 'edited_at'>;
+export type Token = With<Schemas['Token'], 'token_prefix' | 'created_at'>;
 export type Membership = With<Schemas['Membership'], 'id' | 'name'>;
 
 /** A limit as a person sets it: on a script, or as an override. */
