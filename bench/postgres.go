@@ -43,6 +43,7 @@ type burnt struct {
 	perSecond  float64
 	statements float64 // a job
 	trips      float64 // a job
+	rows       float64 // read, a job
 	ours, pg   float64 // µs of processor time a job, here and in the database
 }
 
@@ -72,7 +73,7 @@ func (w *world) burn(path string, n int, arg func(i int) int) burnt {
 	cpu := cpuNow()
 	servers := append([]*world{w}, w.others...)
 	s := newSpans(n)
-	statements, trips := w.statements()
+	earlier := w.asked()
 	began := time.Now()
 	var drain []func()
 	for i, o := range servers {
@@ -84,8 +85,9 @@ func (w *world) burn(path string, n int, arg func(i int) int) burnt {
 	s.wait(10 * time.Minute)
 	awaitRow(w.url, fmt.Sprintf("SELECT NOT EXISTS (SELECT 1 FROM job_state WHERE state < 3 AND seq > %d)", before))
 	took := time.Since(began)
-	after, tripsAfter := w.statements()
-	b := burnt{perSecond: float64(n) / took.Seconds(), statements: float64(after-statements) / float64(n), trips: float64(tripsAfter-trips) / float64(n)}
+	asked := w.asked()
+	per := func(i int) float64 { return float64(asked[i]-earlier[i]) / float64(n) }
+	b := burnt{perSecond: float64(n) / took.Seconds(), statements: per(0), trips: per(1), rows: per(2)}
 	b.ours, b.pg = cpuSince(cpu, n)
 	for _, f := range drain {
 		f()
@@ -105,16 +107,18 @@ func awaitRow(dsn, query string) {
 	}
 }
 
-// statements returns how many statements, and round trips, all servers of a
-// database made.
-func (w *world) statements() (statements, trips int64) {
+// asked returns how many statements and round trips all servers of a database
+// made, and how many rows they read.
+func (w *world) asked() (n [3]int64) {
 	for _, o := range append([]*world{w}, w.others...) {
-		statements += o.store.Stats().Statements
+		stats := o.store.Stats()
+		n[0] += stats.Statements
+		n[2] += stats.RowsRead
 		if s, ok := o.store.(interface{ RoundTrips() int64 }); ok {
-			trips += s.RoundTrips()
+			n[1] += s.RoundTrips()
 		}
 	}
-	return statements, trips
+	return n
 }
 
 // join opens n more servers on a world's database.
@@ -234,6 +238,7 @@ func pgBurnDown() []value {
 		{Name: what + "unlimited", Got: one.perSecond, Unit: "jobs/s", Note: one.note()},
 		{Name: what + "limited, 10,000 keys", Got: keys.perSecond, Unit: "jobs/s", Note: keys.note()},
 		{Name: "unlimited ÷ River", Got: one.perSecond / peer.perSecond, Bound: 1},
+		{Name: "unlimited ÷ twice River, the next mark", Got: one.perSecond / peer.perSecond / 2},
 		{Name: "CPU a job: River ÷ unlimited", Got: (peer.ours + peer.pg) / (one.ours + one.pg)},
 		{Name: "unlimited ÷ plain SQL, claim and complete", Got: one.perSecond / plain.burn.perSecond},
 		{Name: "limited, 10,000 keys ÷ unlimited", Got: keys.perSecond / one.perSecond, Bound: 0.7},
@@ -271,7 +276,7 @@ func pgServers() []value {
 // of groups that are full.
 func pgBehind() []value {
 	const few, many = 1_000, 200_000
-	down := func(backlog int) float64 {
+	down := func(backlog int) burnt {
 		w := inPostgres()
 		defer w.remove()
 		w.script("f/b/full", limited(1, 0, "end", "k-$args[k]"))
@@ -296,12 +301,14 @@ func pgBehind() []value {
 		w.stop() // before the slots come free
 		letGo()
 		drain()
-		return got.perSecond
+		return got
 	}
 	short, long := down(few), down(size(many))
 	return []value{
-		{Name: "free jobs behind 1,000 of 100 full groups", Got: short, Unit: "jobs/s"},
-		{Name: fmt.Sprintf("free jobs behind %d of 100 full groups", size(many)), Got: long, Unit: "jobs/s"},
-		{Name: "free jobs: behind many ÷ behind few", Got: long / short, Bound: 0.95},
+		{Name: "free jobs behind 1,000 of 100 full groups", Got: short.perSecond, Unit: "jobs/s", Note: short.note()},
+		{Name: fmt.Sprintf("free jobs behind %d of 100 full groups", size(many)), Got: long.perSecond, Unit: "jobs/s", Note: long.note()},
+		{Name: "free jobs: behind many ÷ behind few", Got: long.perSecond / short.perSecond, Bound: 0.95},
+		{Name: "free jobs: behind many ÷ behind few, rows read a job", Got: long.rows / short.rows, Bound: 1.1, AtMost: true, Note: fmt.Sprintf("%.2f and %.2f", long.rows, short.rows)},
+		{Name: "free jobs: behind many ÷ behind few, CPU a job", Got: (long.ours + long.pg) / (short.ours + short.pg)},
 	}
 }
