@@ -236,10 +236,11 @@ func (t *tx) LockExecutions(ids []int64) ([]*sluice.Execution, map[int64]*store.
 	if err := t.lockRows(groups, nil, o); err != nil {
 		return nil, nil, err
 	}
-	if len(ask) > 0 { // behind the other locks: what is read before a lock has to be read again
+	for len(ask) > 0 { // behind the other locks: what is read before a lock has to be read again
 		if err := t.readExecs(ask); err != nil {
 			return nil, nil, err
 		}
+		read := t.epoch
 		groups = groups[:0]
 		for _, id := range ask {
 			if e := t.execs[id]; e != nil && e.row.GroupID != 0 {
@@ -248,6 +249,9 @@ func (t *tx) LockExecutions(ids []int64) ([]*sluice.Execution, map[int64]*store.
 		}
 		if err := t.lockRows(groups, nil, lockOptions{}); err != nil {
 			return nil, nil, err
+		}
+		if t.epoch == read {
+			break
 		}
 	}
 	list := make([]*sluice.Execution, len(ids))

@@ -96,6 +96,7 @@ func (t *tx) flushTallies(p *pipe) {
 	}
 	t.hold.tallies = nil
 	if len(tags) > 0 {
+		t.tallied += int64(len(tags))
 		p.add(nil, qAddTally, workspaces, tags, n[0], n[1], n[2])
 	}
 }

@@ -323,6 +323,7 @@ func (t *tx) flushGroups(p *pipe) {
 		return
 	}
 	t.hold.groups = nil
+	t.dead += int64(len(list))
 	slices.SortFunc(list, func(a, b *groupEntry) int { return bytes.Compare([]byte(a.g.Key), []byte(b.g.Key)) })
 	column := func(of func(*store.Group) int64) []int64 {
 		return each(list, func(e *groupEntry) int64 { return of(&e.g) })

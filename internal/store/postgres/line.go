@@ -310,6 +310,7 @@ func (t *tx) flushLines(p *pipe) {
 		e.dirty, e.fresh = false, false
 	}
 	t.hold.lines = nil
+	t.dead += int64(len(drop) + len(saved))
 	if len(drop) > 0 {
 		slices.Sort(drop)
 		p.add(nil, qDropLines, drop)

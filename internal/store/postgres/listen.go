@@ -125,6 +125,8 @@ func (s *Store) committed(t *tx) {
 			s.opts.OnClockStep(step)
 		}
 	}
+	s.dead.Add(t.dead)
+	s.added.Add(t.tallied)
 	sig := t.signal.peek()
 	if sig.Rev > 0 {
 		sig.Rev = s.revs.passed(sig.Rev, s.belowHorizon(t.horizon))
@@ -248,6 +250,7 @@ func (s *Store) listen(ctx context.Context, config *pgx.ConnConfig) {
 	s.revs.kick = make(chan struct{}, 1)
 	s.loops.Go(func() { s.tellRevs(ctx) })
 	s.loops.Go(func() { s.sweepLoop(ctx) })
+	s.loops.Go(func() { s.vacuumLoop(ctx) })
 	if s.opts.Deaf {
 		s.peers.setDeaf(true)
 		return

@@ -28,6 +28,9 @@ func TestPooler(t *testing.T) {
 	}
 	all.Wait()
 	if !t.Failed() {
+		if err := stores[2].vacuum(t.Context()); err != nil {
+			t.Error(err)
+		}
 		manyServers(t, stores[0], stores[1])
 	}
 }

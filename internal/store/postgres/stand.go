@@ -47,6 +47,7 @@ func standArgs(list []standing) []any {
 func (t *tx) flushStands(p *pipe) {
 	h := &t.hold
 	if n := len(h.leave); n > 0 {
+		t.dead += int64(n)
 		p.add(nil, qLeave, append([]any{int64(n)}, standArgs(h.leave)...)...)
 	}
 	if len(h.stand) > 0 {

@@ -66,6 +66,7 @@ type Store struct {
 	swept   sweeps
 	looks   looks
 	crowded atomic.Bool  // of lines that are ready, others have locked some
+	dead    atomic.Int64 // rows of the queue since the last clean-up
 	added   atomic.Int64 // rows of tally since they were last summed up
 
 	statements atomic.Int64

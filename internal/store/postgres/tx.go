@@ -101,6 +101,8 @@ type tx struct {
 	sent       bool    // the commit, whether it arrived or not
 	horizon    int64   // oldest open transaction after the commit
 	careful    bool    // looks before it inserts jobs
+	dead       int64   // rows of the queue that were written anew or deleted
+	tallied    int64   // rows of tally that were added
 	forgotten  []int64 // jobs that were written past what is kept here
 }
 
