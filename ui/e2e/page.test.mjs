@@ -486,7 +486,117 @@ test('shows members and their roles, and makes tokens', async () => {
   await row('f/t/new').first().waitFor();
 });
 
+/** retype has the editor that is named hold a text, as somebody types it. */
+async function retype(name, what, where = page) {
+  await where.getByRole('textbox', { name, exact: true }).click();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.press('Delete');
+  await page.keyboard.insertText(what);
+}
+
+test('puts a flow together, gives a step a limit, tries it out, saves and runs it', async () => {
+  await page.keyboard.press('g');
+  await page.keyboard.press('f');
+  await heading('Flows');
+  await everywhere('flows', () => page.getByRole('link', { name: 'graph', exact: true }).waitFor());
+  await page.getByRole('link', { name: 'New flow' }).click();
+  await page.getByLabel('Path').fill('f/t/built');
+  const add = async (place, kind) => {
+    await page.locator(`[data-place="${place}"]`).click();
+    await page.getByRole('dialog').getByRole('button', { name: kind }).click();
+  };
+  const panel = (id) => page.locator(`[data-panel="${id}"]`);
+  await add(':0', 'Inline code');
+  await retype('Code', 'echo "[1, 2]" > result.json');
+  await add(':1', 'For each');
+  await retype('For each element of', 'res', panel('b'));
+  await page.getByRole('option', { name: 'results.a' }).waitFor(); // it is completed
+  await page.keyboard.press('Enter');
+  await page.locator('[data-step="b"]').getByText('results.a').waitFor();
+  await add('b:0', 'Inline code');
+  await retype('Code', 'item="$1"\necho "asked $item"');
+  await panel('c').locator('[data-input="item"]').getByRole('combobox').selectOption('javascript');
+  await retype('item', 'flow_input.iter.value', panel('c'));
+  await everywhere('the settings of a step', () => panel('c').waitFor());
+
+  await page.getByRole('tab', { name: 'Advanced' }).click();
+  const n = page.getByLabel('Max number of executions within the time window');
+  await n.fill('0');
+  await page.getByText('0 means neither off nor paused').waitFor();
+  const save = page.getByRole('button', { name: 'Save', exact: true });
+  assert.ok(await save.isDisabled());
+  await n.fill('1');
+  await page.getByLabel('Time window in seconds').fill('3600');
+  await page.getByLabel('Custom concurrency key').fill('built/$workspace');
+  await page.locator('[data-words]').getByText('At most 1 execution in any 1 h').waitFor();
+  await page.locator('[data-option="retry"]').getByRole('switch').check();
+  await page.getByLabel('Attempts', { exact: true }).fill('3');
+  await everywhere('advanced settings of a step', () => n.waitFor());
+
+  await page.getByRole('tab', { name: 'Test', exact: true }).click();
+  await page.getByRole('button', { name: 'Test the flow up to here' }).click();
+  await page.locator('[data-step="a"][data-state="success"]').waitFor();
+  await page.locator('[data-step-run="c"] [data-wait="limit"]').getByText('Slots taken: 1 / 1').waitFor();
+
+  await add(':2', 'Script Runs'); // which says what it lacks
+  await save.click();
+  await panel('d').getByRole('alert').getByText('must name what to run').waitFor();
+  await page.getByRole('button', { name: 'Remove the step d' }).click();
+  await save.click();
+  await page.getByText('f/t/built is saved').waitFor();
+  const { value } = await server.api('GET', 'w/main/flows/get/f/t/built');
+  assert.deepEqual(value.modules[1].value.modules[0], {
+    id: 'c',
+    value: {
+      type: 'rawscript', language: 'bash', content: 'item="$1"\necho "asked $item"', input_transforms: { item: { type: 'javascript', expr: 'flow_input.iter.value' } },
+      concurrent_limit: 1, concurrency_time_window_s: 3600, custom_concurrency_key: 'built/$workspace',
+    },
+    retry: { constant: { attempts: 3, seconds: 5 } },
+  });
+  await page.getByRole('link', { name: 'Run', exact: true }).click();
+  await page.getByRole('button', { name: 'Run', exact: true }).click();
+  await page.locator('[data-step="c"][data-state="waiting"]').getByText('1 per 1 h · built/main').waitFor(); // the test took the slot
+  await page.locator('[data-step-run="c"] [data-wait="limit"]').getByText('built/main').first().waitFor();
+});
+
+test('keeps of a flow what it does not know, and asks before it is lost', async () => {
+  const flow = {
+    path: 'f/t/kept', summary: 'as it was', labels: ['x'], description: 'long',
+    schema: { type: 'object', properties: { who: { type: 'string', format: 'email', 'x-own': 1 } }, order: ['who'], required: [] },
+    value: {
+      modules: [{ id: 'a', value: { type: 'rawscript', language: 'bash', content: 'echo 1', input_transforms: {}, assets: [{ path: 'u/x' }], max_wait_s: 60, concurrent_limit: 2 }, 'x-own': { deep: [1] } }, { id: 'b', value: { type: 'branchone', branches: [] } }],
+      notes: [{ text: 'kept' }], flow_env: { A: 'b' },
+    },
+  };
+  await server.api('POST', 'w/main/flows/create', flow);
+  await open(page, 'flow/f%2Ft%2Fkept?step=a');
+  const panel = page.locator('[data-panel="a"]');
+  await panel.getByLabel('Id').fill('first');
+  await page.keyboard.press('Tab');
+  await page.locator('[data-step="first"]').waitFor();
+  await page.getByRole('link', { name: '← Flows' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Stay here' }).click();
+  await page.getByRole('tab', { name: 'Settings' }).click();
+  await page.getByLabel('Max number of executions within the time window').fill('4');
+  await page.getByLabel('Name of a new argument').fill('count');
+  await page.keyboard.press('Enter');
+  await page.getByLabel('Type count').selectOption('integer');
+  await everywhere('settings of a flow', () => heading('Concurrency limits'));
+  await page.getByRole('tab', { name: 'As JSON' }).click();
+  await page.getByRole('textbox', { name: 'Code' }).getByText('"kept"').waitFor();
+  await page.getByRole('button', { name: 'Save', exact: true }).click();
+  await page.getByText('f/t/kept is saved').waitFor();
+  const got = await server.api('GET', 'w/main/flows/get/f/t/kept');
+  flow.value.modules[0].id = 'first';
+  flow.value.concurrent_limit = 4;
+  flow.schema.properties.count = { type: 'integer' };
+  flow.schema.order.push('count');
+  assert.deepEqual([got.value, got.schema, got.labels, got.description], [flow.value, flow.schema, flow.labels, flow.description]);
+});
+
 test('survives a restart of the server and the end of a session', async () => {
+  await open(page, 'runs?path=f%2Ft%2F');
+  await row('f/t/new').first().waitFor();
   await server.stop();
   await page.getByText('Connection lost').waitFor();
   await server.start();
@@ -528,6 +638,10 @@ test('offers an operator what it may do', async () => {
   await page.getByRole('link', { name: 'Run', exact: true }).waitFor();
   await gone('Save');
   await gone('Run the test');
+  await open(page, 'flow/f%2Ft%2Fkept?step=first');
+  await page.locator('[data-panel="first"]').waitFor();
+  for (const name of ['Save', 'Test the flow', 'Move', 'Add a branch']) await gone(name);
+  assert.equal(await page.locator('[data-place]').count(), 0);
   const other = await server.run('f/t/slow', { who: 'operator' });
   await open(page, `run/${other}`);
   await page.getByRole('heading', { name: 'f/t/slow' }).waitFor();

@@ -345,6 +345,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/w/{workspace}/flows/create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Save a new flow; answers with its path */
+        post: operations["createFlow"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/w/{workspace}/flows/get/v/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One version of a flow */
+        get: operations["getFlowVersion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/w/{workspace}/flows/get/{path}": {
         parameters: {
             query?: never;
@@ -354,6 +388,23 @@ export interface paths {
         };
         /** The newest version of a flow */
         get: operations["getFlowByPath"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/w/{workspace}/flows/history/p/{path}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The versions of a flow, newest first */
+        get: operations["getFlowHistory"];
         put?: never;
         post?: never;
         delete?: never;
@@ -373,6 +424,23 @@ export interface paths {
         get: operations["listFlows"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/w/{workspace}/flows/update/{path}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Save a version of a flow; answers with its path. With another path in the body it is moved there */
+        post: operations["updateFlow"];
         delete?: never;
         options?: never;
         head?: never;
@@ -407,6 +475,40 @@ export interface paths {
         get: operations["listCompletedJobs"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/w/{workspace}/jobs/flow/disapprove/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ours: disapprove it */
+        post: operations["disapproveSuspendedFlowAsOwner"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/w/{workspace}/jobs/flow/resume/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approve the step that a flow waits for, or a step by the id of its job */
+        post: operations["resumeSuspendedFlowAsOwner"];
         delete?: never;
         options?: never;
         head?: never;
@@ -594,6 +696,23 @@ export interface paths {
         put?: never;
         /** Push a job that runs code which is not saved; answers with its id */
         post: operations["runScriptPreview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/w/{workspace}/jobs/run/preview_flow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Push a run of a flow that is not saved; answers with its id */
+        post: operations["runFlowPreview"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1313,6 +1432,21 @@ export interface components {
             version_id?: number;
             workspace_id?: string;
         };
+        FlowPreviewBody: {
+            /** @description A JSON object */
+            args?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Shown with the run; names the keys of its limits */
+            path?: string | null;
+            /** @description Refused if set: restart a run that is there instead */
+            restarted_from?: unknown;
+            tag?: string | null;
+            /** @description No effect yet: answered with a warning, if it is not empty */
+            temp_script_refs?: unknown;
+            /** @description An OpenFlow value */
+            value: unknown;
+        };
         FlowRetry: {
             /** Format: int64 */
             fail_count?: number;
@@ -1332,6 +1466,15 @@ export interface components {
             user_states?: {
                 [key: string]: unknown;
             };
+        };
+        FlowVersion: {
+            /** Format: date-time */
+            created_at?: string;
+            /** @description Ours */
+            created_by?: string;
+            deployment_msg?: string | null;
+            /** Format: int64 */
+            id?: number;
         };
         Group: {
             concurrency_key?: string;
@@ -2885,6 +3028,77 @@ export interface operations {
             };
         };
     };
+    createFlow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the workspace */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FlowDoc"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    /** @description What was accepted and has no effect, one header for each */
+                    "X-Sluice-Warning"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    getFlowVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Number of the version */
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowDoc"] & components["schemas"]["FlowKnown"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
     getFlowByPath: {
         parameters: {
             query?: never;
@@ -2905,6 +3119,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FlowDoc"] & components["schemas"]["FlowKnown"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    getFlowHistory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Path of the flow */
+                path: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowVersion"][];
                 };
             };
             /** @description Error */
@@ -2949,6 +3196,45 @@ export interface operations {
                 };
                 content: {
                     "application/json": (components["schemas"]["FlowDoc"] & components["schemas"]["FlowKnown"])[];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    updateFlow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Path of the flow */
+                path: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FlowDoc"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    /** @description What was accepted and has no effect, one header for each */
+                    "X-Sluice-Warning"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
                 };
             };
             /** @description Error */
@@ -3125,6 +3411,82 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"][];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    disapproveSuspendedFlowAsOwner: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Id of the job, a UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description A JSON value, for the steps after it as resume */
+        requestBody?: {
+            content: {
+                "application/json": string;
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    resumeSuspendedFlowAsOwner: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Id of the job, a UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description A JSON value, for the steps after it as resume */
+        requestBody?: {
+            content: {
+                "application/json": string;
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
                 };
             };
             /** @description Error */
@@ -3944,6 +4306,67 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["PreviewInBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    /** @description What was accepted and has no effect, one header for each */
+                    "X-Sluice-Warning"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    runFlowPreview: {
+        parameters: {
+            query?: {
+                /** @description When it is due; now if left out or past */
+                scheduled_for?: string;
+                /** @description Instead of scheduled_for: seconds from now */
+                scheduled_in_secs?: number;
+                /** @description Ours: higher starts first within a group */
+                priority?: number;
+                /** @description Runs on workers that serve it; the script's if left out */
+                tag?: string;
+                /** @description A UUID drawn by the caller: pushing it again changes nothing */
+                job_id?: string;
+                parent_job?: string;
+                root_job?: string;
+                /** @description Refuse with 429 if more than this many would wait in the group */
+                queue_limit?: number;
+                /** @description Ours: fail if not started so long after it is due */
+                max_wait_s?: number;
+                /** @description Ours: seconds that it may run */
+                timeout?: number;
+                /** @description No effect yet: answered with a warning */
+                cache_ttl?: number;
+                /** @description No effect yet: answered with a warning */
+                invisible_to_owner?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the workspace */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FlowPreviewBody"];
             };
         };
         responses: {

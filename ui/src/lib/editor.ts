@@ -1,6 +1,6 @@
 // The editor, which is loaded when somebody edits. It lives in a shadow root:
 // there its styles are adopted sheets, which the page's policy allows.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+import { autocompletion, type Completion, type CompletionContext, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap, indentWithTab } from '@codemirror/commands';
 import { go } from '@codemirror/lang-go';
 import { javascript } from '@codemirror/lang-javascript';
@@ -41,7 +41,10 @@ function languageOf(name: string): Extension {
     case 'bun':
     case 'deno':
     case 'nativets':
+    case 'json':
       return javascript({ typescript: true });
+    case 'expr':
+      return javascript();
     case 'go':
       return go();
     case 'postgresql':
@@ -53,13 +56,29 @@ function languageOf(name: string): Extension {
   }
 }
 
+/** A field of a few lines: no numbers, as high as what stands in it, and Tab leaves it. */
+const small = EditorView.theme({
+  '&': { height: 'auto', border: '1px solid var(--line-strong)', borderRadius: '6px' },
+  '.cm-scroller': { maxHeight: '12rem', lineHeight: '1.5' },
+  '.cm-content': { padding: '5px 4px' },
+});
+
+/** namesFrom completes what expressions may begin with. */
+function namesFrom(names: () => string[]) {
+  return (c: CompletionContext) => {
+    const word = c.matchBefore(/[\w$.?]*/);
+    if (!word || (word.from === word.to && !c.explicit)) return null;
+    return { from: word.from, options: names().map((label): Completion => ({ label, type: 'variable' })), validFor: /^[\w$.?]*$/ };
+  };
+}
+
 export interface Editor {
   setLanguage(name: string): void;
   setText(text: string): void;
   destroy(): void;
 }
 
-export function edit(host: HTMLElement, o: { text: string; language: string; label: string; readonly: boolean; changed: (text: string) => void }): Editor {
+export function edit(host: HTMLElement, o: { text: string; language: string; label: string; readonly: boolean; changed: (text: string) => void; names?: () => string[] }): Editor {
   const root = host.shadowRoot ?? host.attachShadow({ mode: 'open' });
   const language = new Compartment();
   const view = new EditorView({
@@ -68,18 +87,17 @@ export function edit(host: HTMLElement, o: { text: string; language: string; lab
     state: EditorState.create({
       doc: o.text,
       extensions: [
-        lineNumbers(),
+        o.names ? small : [lineNumbers(), highlightActiveLine()],
         highlightSpecialChars(),
         history(),
         drawSelection(),
         indentOnInput(),
         bracketMatching(),
         closeBrackets(),
-        autocompletion(),
-        highlightActiveLine(),
+        autocompletion(o.names ? { override: [namesFrom(o.names)], interactionDelay: 0 } : {}),
         syntaxHighlighting(colours),
         look,
-        keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...completionKeymap, indentWithTab]),
+        keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...completionKeymap, ...(o.names ? [] : [indentWithTab])]),
         EditorView.contentAttributes.of({ 'aria-label': o.label }),
         EditorState.readOnly.of(o.readonly),
         language.of(languageOf(o.language)),

@@ -1,7 +1,7 @@
 // Shortcuts. What has the focus comes first: nothing is taken from a field.
 import { router } from './router.svelte';
 
-const goTo: Record<string, string> = { r: 'runs', l: 'limits', s: 'scripts', w: 'workers', c: 'schedules', p: 'plan', v: 'values', ',': 'settings' };
+const goTo: Record<string, string> = { r: 'runs', l: 'limits', s: 'scripts', f: 'flows', w: 'workers', c: 'schedules', p: 'plan', v: 'values', ',': 'settings' };
 
 class Keys {
   help = $state(false);
