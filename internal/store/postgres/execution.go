@@ -223,7 +223,7 @@ func (t *tx) LockExecutions(ids []int64) ([]*sluice.Execution, map[int64]*store.
 		if e == nil && !t.fresh {
 			e = t.recall(id)
 		}
-		if e == nil {
+		if e == nil || t.known(t.jobs[e.row.JobSeq]) == nil { // all jobs at once, not each when it is asked for
 			ask = append(ask, id)
 		} else if e.row.GroupID != 0 {
 			groups = append(groups, e.row.GroupID)

@@ -82,18 +82,20 @@ func (m *memory) learn(t *tx) {
 		delete(m.jobs, seq)
 	}
 	for id, e := range t.execs {
-		if !e.saved || !e.row.Held() {
+		switch {
+		case !e.row.Held():
 			delete(m.execs, id)
-			continue
+		case e.saved: // what was only read may be older than what is remembered
+			x := e.row
+			m.execs[id] = &x
 		}
-		x := e.row
-		m.execs[id] = &x
 	}
 	for seq, e := range t.jobs {
-		if !e.saved || e.row.State != sluice.StateRunning || len(e.row.Args)+len(e.row.Content) > maxJobBytes {
+		switch {
+		case e.row.State != sluice.StateRunning || len(e.row.Args)+len(e.row.Content) > maxJobBytes:
 			delete(m.jobs, seq)
-			continue
+		case e.saved:
+			m.jobs[seq] = e.row
 		}
-		m.jobs[seq] = e.row
 	}
 }

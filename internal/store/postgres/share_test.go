@@ -156,3 +156,59 @@ func TestLooksNoMoreInVain(t *testing.T) {
 	<-told // by the look at what was locked: it hears of nothing
 	look(2)
 }
+
+// TestJobsOfExecutionsAtOnce: executions that a heartbeat has read in the same
+// transaction are recorded with as few statements as others, and what was handed
+// out stays remembered when it was read meanwhile.
+func TestJobsOfExecutionsAtOnce(t *testing.T) {
+	const many = 50
+	a, b, _ := two(t)
+	var ids, seqs []int64
+	update(t, a, func(tx store.Tx) error {
+		ids, seqs = nil, nil
+		jobs := make([]*sluice.Job, many)
+		for i := range jobs {
+			jobs[i] = newJob()
+			jobs[i].State, jobs[i].Attempt = sluice.StateRunning, 1
+		}
+		if err := tx.InsertJobs(jobs); err != nil {
+			return err
+		}
+		for _, j := range jobs {
+			x := &sluice.Execution{JobSeq: j.Seq, JobID: j.ID, Attempt: 1, Worker: "w", Tag: "bash", StartedAt: tx.Now()}
+			if err := tx.InsertExecution(x); err != nil {
+				return err
+			}
+			ids, seqs = append(ids, x.ID), append(seqs, j.Seq)
+		}
+		return nil
+	})
+	record := func(s *Store) {
+		t.Helper()
+		update(t, s, func(tx store.Tx) error {
+			if held, err := tx.HeldBy("w"); err != nil || len(held) != many {
+				t.Errorf("%d are held, %v", len(held), err)
+			}
+			before := s.Stats().Statements
+			if _, _, err := tx.LockExecutions(ids); err != nil {
+				return err
+			}
+			for _, seq := range seqs {
+				if _, err := tx.JobBySeq(seq); err != nil {
+					return err
+				}
+			}
+			if n := s.Stats().Statements - before; n > 10 {
+				t.Errorf("%d statements for %d executions", n, many)
+			}
+			return nil
+		})
+	}
+	record(a)
+	record(b) // it has handed out nothing of it
+	for _, id := range ids {
+		if x, j := a.memory.execution(id); x == nil || j == nil {
+			t.Fatalf("execution %d was read, and is remembered no more", id)
+		}
+	}
+}
