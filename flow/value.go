@@ -203,5 +203,15 @@ func (v *Value) Scope(name string) ([]*Module, bool) {
 // and the preprocessor included; nil: there is none.
 func (v *Value) Module(id string) *Module { return v.byID[id] }
 
+// All returns all modules, however deep they stand, by their ids, the failure
+// module and the preprocessor included.
+func (v *Value) All() []*Module {
+	all := make([]*Module, 0, len(v.byID))
+	for _, id := range sortedKeys(v.byID) {
+		all = append(all, v.byID[id])
+	}
+	return all
+}
+
 // ScopeOf returns the name of the scope that a module stands in.
 func (v *Value) ScopeOf(id string) string { return v.in[id] }

@@ -360,7 +360,7 @@ func (u *unit) program(j *sluice.Job) (p program, err error) {
 		return p, err
 	case j.Kind == sluice.KindFlowScript:
 		return u.stepProgram(j, outer)
-	case j.Hash == "":
+	case j.Hash == "", j.Kind == sluice.KindDependencies && ofInlineStep(j):
 		return program{content: j.Content}, nil
 	}
 	c, err := u.e.compiledByHash(u.tx, j.Workspace, j.Hash)

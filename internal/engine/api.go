@@ -68,6 +68,7 @@ type Dependencies struct {
 	Language string
 	Path     string // of the script that it is, or may become
 	hash     string // of the saved version that it is; Content counts for nothing then
+	step     string // of an inline step: its id, with Path and hash of the flow that it stands in, and its Content
 	tag      string
 }
 

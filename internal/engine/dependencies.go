@@ -3,16 +3,19 @@ package engine
 import (
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"sluice"
+	"sluice/flow"
 	"sluice/internal/store"
 	"sluice/limit"
 )
 
-// A script in a language with packages has a lock, which names them. One that
+// A script in a language with packages has a lock, which names them, and so has
+// an inline step of a flow. One that
 // is pushed without gets it from a dependency job, which is pushed in the same
 // transaction and stores what it found in that of its report. Until then, and
 // if it fails, the script runs all the same: the worker finds the packages.
@@ -43,17 +46,46 @@ func (e *Engine) askDependencies(tx store.Tx, row *store.Script, body *ScriptBod
 	if err != nil {
 		return err
 	}
-	n := NewJob{
-		Workspace: row.Workspace, CreatedBy: row.CreatedBy, Email: email,
+	return e.pushDependencies(tx, []NewJob{{
+		ID: id.String(), Workspace: row.Workspace, CreatedBy: row.CreatedBy, Email: email,
 		Dependencies: &Dependencies{Language: row.Language, Path: row.Path, hash: row.Hash, tag: body.Tag},
+	}})
+}
+
+// askFlowDependencies does the same for the inline steps of a version of a flow.
+func (e *Engine) askFlowDependencies(tx store.Tx, row *store.Flow, v *flow.Value, email string) error {
+	var news []NewJob
+	for _, m := range v.All() {
+		if m.Raw == nil || m.Raw.Lock != nil || m.Raw.Content == "" || !NeedsLock(m.Raw.Language) {
+			continue
+		}
+		id, err := uuid.NewV7()
+		if err != nil {
+			return err
+		}
+		news = append(news, NewJob{
+			ID: id.String(), Workspace: row.Workspace, CreatedBy: row.EditedBy, Email: email, Dependencies: &Dependencies{
+				Language: m.Raw.Language, Content: m.Raw.Content, Path: row.Path, hash: flowHash(row.N), step: m.ID, tag: m.Tag,
+			},
+		})
 	}
-	n.Args = json.RawMessage("{}")
-	p, err := e.build(tx, &n, id.String(), nil)
-	if err != nil {
-		return err
+	return e.pushDependencies(tx, news)
+}
+
+func (e *Engine) pushDependencies(tx store.Tx, news []NewJob) error {
+	if len(news) == 0 {
+		return nil
+	}
+	pushes := make([]*push, len(news))
+	for i := range news {
+		news[i].Args = json.RawMessage("{}")
+		var err error
+		if pushes[i], err = e.build(tx, &news[i], news[i].ID, nil); err != nil {
+			return err
+		}
 	}
 	u := e.unit(tx)
-	if err := u.enqueue([]*push{p}); err != nil {
+	if err := u.enqueue(pushes); err != nil {
 		return err
 	}
 	return u.settle()
@@ -80,6 +112,9 @@ func buildDependencies(tx store.Tx, j *sluice.Job, d *Dependencies) error {
 	}
 	if j.Tag == "" {
 		j.Tag = tagDependency
+	}
+	if d.step != "" {
+		j.Path += "/" + d.step
 	}
 	j.Limit, j.HasKey, j.Key = &limit.Limit{N: 1, Mode: limit.End}, true, limit.DependenciesKey(j.Workspace, d.Path)
 	return nil
@@ -125,11 +160,51 @@ func (u *unit) saveLock(j *sluice.Job, lock *string, why string) error {
 	if j.Hash == "" {
 		return nil
 	}
-	err := u.tx.SaveLock(j.Workspace, j.Hash, lock, why)
+	var err error
+	if !ofInlineStep(j) {
+		err = u.tx.SaveLock(j.Workspace, j.Hash, lock, why)
+	} else if lock != nil {
+		var n int64
+		if n, err = strconv.ParseInt(j.Hash, 16, 64); err == nil {
+			err = u.tx.SaveFlowLock(j.Workspace, n, j.Path[strings.LastIndexByte(j.Path, '/')+1:], *lock)
+		}
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		return nil // gone meanwhile
 	}
 	return err
+}
+
+// ofInlineStep reports whether a dependency job is of an inline step of a saved
+// flow: its code stands on the job, beside the version of the flow.
+func ofInlineStep(j *sluice.Job) bool { return j.Hash != "" && j.Content != "" }
+
+// stepLock returns the lock of an inline step that was pushed without; nil: none
+// is known.
+func (u *unit) stepLock(flowJob *sluice.Job, m *flow.Module) (*string, error) {
+	if m.Raw.Lock != nil || flowJob.Hash == "" || !NeedsLock(m.Raw.Language) {
+		return m.Raw.Lock, nil
+	}
+	n, err := strconv.ParseInt(flowJob.Hash, 16, 64)
+	if err != nil {
+		return nil, err
+	}
+	name := flowJob.Hash + m.ID
+	if lock := u.e.stepLocks.get(name); lock != nil {
+		return lock, nil
+	}
+	lock, ok := u.stepLocks[name]
+	if ok {
+		return lock, nil
+	}
+	if lock, err = u.tx.FlowLock(n, m.ID); err != nil {
+		return nil, err
+	}
+	if u.stepLocks == nil {
+		u.stepLocks = map[string]*string{}
+	}
+	u.stepLocks[name] = lock
+	return lock, nil
 }
 
 // lockOf returns the lock of a version: the pushed one, else the one that was
@@ -164,6 +239,11 @@ func (u *unit) keepLocks() {
 	for c, lock := range u.locks {
 		if lock != nil {
 			c.made.Store(lock)
+		}
+	}
+	for name, lock := range u.stepLocks {
+		if lock != nil {
+			u.e.stepLocks.put(name, lock)
 		}
 	}
 }

@@ -233,3 +233,70 @@ func TestDependenciesOfCodeThatIsNotSaved(t *testing.T) {
 		t.Errorf("no path: %v", err)
 	}
 }
+
+// An inline step that is pushed without a lock gets one from a dependency job of
+// its own, pushed with the version; every step that starts after that runs with
+// it, of this version alone.
+func TestLocksOfInlineStepsAreMadeAtTheSave(t *testing.T) {
+	w := newWorld(t)
+	python := func(id string, settings ...any) obj {
+		return raw(id, append([]any{"language", "python3", "content", "import x # " + id}, settings...)...)
+	}
+	steps := []obj{
+		python("a"), loop("l", 1, false, python("b", "tag", "gpu"), raw("c")), python("given", "lock", ""), python("none", "content", ""),
+	}
+	w.flow("f/a/flow", steps, "failure_module", python("failure"))
+	w.flow("f/a/flow", steps, "failure_module", python("failure")) // the same: no version, no jobs
+	found := w.take("w1", 9, "dependency", "gpu")
+	if len(found) != 1 {
+		t.Fatalf("%d at a time", len(found))
+	}
+	for range 3 {
+		a := found[0]
+		if a.Kind != sluice.KindDependencies || a.Language != "python3" || a.Content != "import x # "+a.Path[len("f/a/flow/"):] || a.Lock != nil {
+			t.Errorf("what finds the lock: %+v", a)
+		}
+		if a.Path == "f/a/flow/failure" {
+			w.end("w1", a, false, failure)
+		} else {
+			w.end("w1", a, true, `{"lock":"of `+a.Path+`"}`)
+		}
+		found = w.take("w1", 9, "dependency", "gpu")
+	}
+	if len(found) != 0 {
+		t.Fatalf("%d more", len(found))
+	}
+	locks := func() string {
+		t.Helper()
+		var out []string
+		id := w.runFlow("f/a/flow")
+		for {
+			got := w.take("w1", 9, "bash", "python3", "gpu")
+			if len(got) == 0 {
+				break
+			}
+			lock := "-"
+			if got[0].Lock != nil {
+				lock = *got[0].Lock
+			}
+			out = append(out, got[0].FlowStep+": "+lock)
+			w.end("w1", got[0], got[0].FlowStep != "none", failure)
+		}
+		w.result(id, sluice.OutcomeFailure, "")
+		return strings.Join(out, ", ")
+	}
+	const want = "a: of f/a/flow/a, b: of f/a/flow/b, c: -, given: , none: -, failure: -"
+	for range 2 {
+		if got := locks(); got != want {
+			t.Errorf("locks %s\nwant  %s", got, want)
+		}
+	}
+	w.flow("f/a/flow", steps, "failure_module", python("failure"), "priority", 1)
+	old := w.take("w1", 1, "dependency")
+	if got := locks(); got != "a: -, b: -, c: -, given: , none: -, failure: -" {
+		t.Errorf("another version begins with locks %s", got)
+	}
+	w.must(w.DeleteFlow(w.ctx(), "main", "f/a/flow"))
+	w.clean()
+	w.end("w1", old[0], true, `{"lock":"too late"}`)
+}

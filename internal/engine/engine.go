@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/flow"
 	"sluice/internal/store"
 	"sluice/internal/vault"
 )
@@ -60,7 +61,8 @@ type Engine struct {
 	progress     *progressBook
 	hub          *hub
 	scripts      scriptCache
-	flows        flowCache
+	flows        flowCache[flow.Value]
+	stepLocks    flowCache[string]
 	flowKick     chan struct{} // a flow is due
 	scheduleKick chan struct{} // schedules changed
 	knotKick     chan struct{} // a line has no room

@@ -76,5 +76,6 @@ func (u *unit) stepProgram(j, outer *sluice.Job) (program, error) {
 	if m == nil || m.Raw == nil {
 		return program{}, fmt.Errorf("step %s of %s: %w", j.Step, outer.Path, store.ErrNotFound)
 	}
-	return program{content: m.Raw.Content, lock: m.Raw.Lock}, nil
+	lock, err := u.stepLock(outer, m)
+	return program{content: m.Raw.Content, lock: lock}, err
 }

@@ -51,14 +51,22 @@ func TestFlow_RestartFromAPart(t *testing.T) {
 		givesAtLast  string
 		refused, why string
 	}{
-		{"for", loop("l", 4, false, body("b")), `b"n":2`, `a b"n":0 b"n":1 b"n":2`, 2, `b"n":2 b"n":3`, `"l":["1bn0","1bn1","2bn2","2bn3"]`,
-			3, `b"n":3`, `"l":["1bn0","1bn1","2bn2","3bn3"]`, "3", "must be below 3"},
-		{"for, parallel", loop("l", 4, true, body("b")), `b"n":2`, `a b"n":0 b"n":1 b"n":2 b"n":3`, 1, `b"n":1 b"n":2 b"n":3`, `"l":["1bn0","2bn1","2bn2","2bn3"]`,
-			2, `b"n":2 b"n":3`, `"l":["1bn0","2bn1","3bn2","3bn3"]`, "3", "must be at most 2"},
-		{"for, a body of two", loop("l", 3, false, body("b"), body("c")), `c"n":1`, `a b"n":0 c"n":0 b"n":1 c"n":1`, 1, `b"n":1 c"n":1 b"n":2 c"n":2`, `"l":["1cn0","2cn1","2cn2"]`,
-			1, `b"n":1 c"n":1 b"n":2 c"n":2`, `"l":["1cn0","3cn1","3cn2"]`, "2", "must be below 2"},
-		{"for, skip_failures", skips, `b"n":1`, `a b"n":0 b"n":1 b"n":2 b"n":3 z"l":["1bn0",{"error":{"name":"Oops"}},"1bn2","1bn3"]`, 2, `b"n":2 b"n":3`, `"l":["1bn0",{"error":{"name":"Oops"}},"2bn2","2bn3"]`,
-			1, `b"n":1 b"n":2 b"n":3`, `"l":["1bn0","3bn1","3bn2","3bn3"]`, "4", "must be below 4"},
+		{
+			"for", loop("l", 4, false, body("b")), `b"n":2`, `a b"n":0 b"n":1 b"n":2`, 2, `b"n":2 b"n":3`, `"l":["1bn0","1bn1","2bn2","2bn3"]`,
+			3, `b"n":3`, `"l":["1bn0","1bn1","2bn2","3bn3"]`, "3", "must be below 3",
+		},
+		{
+			"for, parallel", loop("l", 4, true, body("b")), `b"n":2`, `a b"n":0 b"n":1 b"n":2 b"n":3`, 1, `b"n":1 b"n":2 b"n":3`, `"l":["1bn0","2bn1","2bn2","2bn3"]`,
+			2, `b"n":2 b"n":3`, `"l":["1bn0","2bn1","3bn2","3bn3"]`, "3", "must be at most 2",
+		},
+		{
+			"for, a body of two", loop("l", 3, false, body("b"), body("c")), `c"n":1`, `a b"n":0 c"n":0 b"n":1 c"n":1`, 1, `b"n":1 c"n":1 b"n":2 c"n":2`, `"l":["1cn0","2cn1","2cn2"]`,
+			1, `b"n":1 c"n":1 b"n":2 c"n":2`, `"l":["1cn0","3cn1","3cn2"]`, "2", "must be below 2",
+		},
+		{
+			"for, skip_failures", skips, `b"n":1`, `a b"n":0 b"n":1 b"n":2 b"n":3 z"l":["1bn0",{"error":{"name":"Oops"}},"1bn2","1bn3"]`, 2, `b"n":2 b"n":3`, `"l":["1bn0",{"error":{"name":"Oops"}},"2bn2","2bn3"]`,
+			1, `b"n":1 b"n":2 b"n":3`, `"l":["1bn0","3bn1","3bn2","3bn3"]`, "4", "must be below 4",
+		},
 		{"branchall", all, `b2`, `a b0 b1 c1 b2`, 2, `b2`, `"l":["1b0","1c1","2b2"]`, 1, `b1 c1 b2`, `"l":["1b0","3c1","3b2"]`, "3", "must be below 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

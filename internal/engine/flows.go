@@ -20,6 +20,7 @@ const maxFlowVersions = 1000
 type NewFlow struct {
 	Body     json.RawMessage // the object as pushed; it is validated and stored as it is
 	EditedBy string
+	Email    string
 	// Replaces is the path of the flow that this is a new version of; it is
 	// archived if Body names another, which makes it a move. "": there must be
 	// no flow at the path of Body yet, but an archived one.
@@ -83,10 +84,11 @@ func (e *Engine) SaveFlow(ctx context.Context, workspace string, f NewFlow) (int
 	if err := refuseFields(f.Body, FlowFields); err != nil {
 		return 0, err
 	}
-	limits, err := checkFlowValue(body.Value)
+	value, err := flow.Parse(body.Value)
 	if err != nil {
-		return 0, err
+		return 0, flowError(err)
 	}
+	limits := limitsOf(value)
 	row, err := flowVersion(workspace, f, body)
 	if err != nil {
 		return 0, err
@@ -97,8 +99,16 @@ func (e *Engine) SaveFlow(ctx context.Context, workspace string, f NewFlow) (int
 			return err
 		}
 		next := *row
-		if n, err = saveFlow(tx, &next, f.Replaces); err != nil || !f.ApplyToWaiting {
+		if n, err = saveFlow(tx, &next, f.Replaces); err != nil {
 			return err
+		}
+		if next.N != 0 { // it is a new version
+			if err := e.askFlowDependencies(tx, &next, value, f.Email); err != nil {
+				return err
+			}
+		}
+		if !f.ApplyToWaiting {
+			return nil
 		}
 		return e.applyFlowToWaiting(tx, workspace, body.Path, limits)
 	})
@@ -250,34 +260,15 @@ func (e *Engine) DeleteFlow(ctx context.Context, workspace, path string) error {
 	})
 }
 
-// checkFlowValue validates the value of a flow.
-func checkFlowValue(raw json.RawMessage) (flowLimits, error) {
-	v, err := flow.Parse(raw)
-	if err != nil {
-		return flowLimits{}, flowError(err)
-	}
+// limitsOf gathers the limits of a flow.
+func limitsOf(v *flow.Value) flowLimits {
 	l := flowLimits{flow: v.Limits.Limit, steps: map[string]limit.Limit{}}
-	l.add(v.Modules)
-	for _, m := range []*flow.Module{v.Failure, v.Preprocessor} {
-		if m != nil {
-			l.add([]*flow.Module{m})
-		}
-	}
-	return l, nil
-}
-
-// add notes the limits of inline steps, however deep.
-func (l *flowLimits) add(modules []*flow.Module) {
-	for _, m := range modules {
+	for _, m := range v.All() {
 		if m.Raw != nil && m.Raw.Limits.Limit != nil {
 			l.steps[m.ID] = *m.Raw.Limits.Limit
 		}
-		l.add(m.Body)
-		l.add(m.Default)
-		for _, b := range m.Branches {
-			l.add(b.Modules)
-		}
 	}
+	return l
 }
 
 // flowError turns the error of a flow's value into the product's.

@@ -13,27 +13,27 @@ import (
 	"sluice/limit"
 )
 
-// cachedFlows is how many parsed flows are kept.
+// cachedFlows is how many of each kind are kept.
 const cachedFlows = 512
 
-// flowCache keeps parsed flows, which never change: versions by workspace and
-// number, previews by the id of their job.
-type flowCache struct {
+// flowCache keeps what belongs to flows and never changes: parsed ones, versions by workspace and
+// number, previews by the id of their job; locks of steps by version and id.
+type flowCache[V any] struct {
 	mu sync.Mutex
-	m  map[string]*flow.Value
+	m  map[string]*V
 }
 
-func (c *flowCache) get(name string) *flow.Value {
+func (c *flowCache[V]) get(name string) *V {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.m[name]
 }
 
-func (c *flowCache) put(name string, v *flow.Value) {
+func (c *flowCache[V]) put(name string, v *V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.m) >= cachedFlows || c.m == nil {
-		c.m = map[string]*flow.Value{}
+		c.m = map[string]*V{}
 	}
 	c.m[name] = v
 }

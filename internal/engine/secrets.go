@@ -131,7 +131,7 @@ func (u *unit) equip(a *sluice.Assignment, variables []string) error {
 	}
 	a.Token = jobToken(key, a.Execution, a.Attempt)
 	var of *secretArgs
-	if a.Hash != "" {
+	if a.Hash != "" && a.Kind != sluice.KindDependencies { // those have no arguments, and the hash may be that of a flow
 		c, err := u.e.compiledByHash(u.tx, a.Workspace, a.Hash)
 		if err != nil {
 			return err

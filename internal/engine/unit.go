@@ -23,6 +23,7 @@ type unit struct {
 	order     []*line               // lines without a group, in the order of opening
 	key       []byte                // of job tokens, if it was read or drawn here
 	locks     map[*compiled]*string // of versions, as read here
+	stepLocks map[string]*string    // of inline steps, by version and id, as read here
 	runs      map[int64]*flowRun    // of flows, by the number of the job
 	stirred   []*flowRun            // to which something happened that was not dealt with yet
 	endings   map[int64]flow.End    // of flows that ended here, by the number of the job

@@ -178,7 +178,7 @@ func (a *API) saveFlow(ctx context.Context, workspace, replaces string, body *ve
 		return err
 	}
 	_, err := a.e.SaveFlow(ctx, workspace, engine.NewFlow{
-		Body: body.Raw, EditedBy: callerOf(ctx).Username, Replaces: replaces, ApplyToWaiting: doc.ApplyLimitsToWaiting,
+		Body: body.Raw, EditedBy: callerOf(ctx).Username, Email: callerOf(ctx).Email, Replaces: replaces, ApplyToWaiting: doc.ApplyLimitsToWaiting,
 	})
 	return err
 }

@@ -99,6 +99,9 @@ type Reader interface {
 	ScriptByHash(workspace, hash string) (*Script, error)
 	// ScriptLock returns the Lock of a version alone.
 	ScriptLock(workspace, hash string) (*string, error)
+	// FlowLock returns the lock that was found for an inline step of a version of
+	// a flow; nil: none was.
+	FlowLock(n int64, step string) (*string, error)
 	Scripts(f ScriptFilter) ([]*Script, error)
 	ScriptVersions(workspace, path string) ([]*Script, error) // newest first
 	// Flow returns the newest version at a path, archived ones too, deleted ones
@@ -258,6 +261,9 @@ type Tx interface {
 	SaveScript(*Script) error       // Archived, Deleted, Newest
 	// SaveLock stores Lock and LockError of a version. ErrNotFound: it is gone.
 	SaveLock(workspace, hash string, lock *string, why string) error
+	// SaveFlowLock stores the lock of an inline step of a version of a flow, or
+	// replaces it. It goes with the version. ErrNotFound: that is gone.
+	SaveFlowLock(workspace string, n int64, step, lock string) error
 	// EraseScripts empties the code, summary and settings of a version, or of
 	// all at a path if hash is "", marks them as archived and deleted, and
 	// returns how many were not deleted before.

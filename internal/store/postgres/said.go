@@ -116,6 +116,19 @@ func (t *tx) SaveLock(workspace, hash string, lock *string, why string) error {
 		value, raw(why), workspace, hash))
 }
 
+// FlowLock implements [store.Reader].
+func (r *reader) FlowLock(n int64, step string) (lock *string, err error) {
+	err = r.rows(func(w *row) { lock = w.getText() }, `SELECT lock FROM flow_lock WHERE n = $1::bigint AND step = $2::text`, n, step)
+	return lock, err
+}
+
+// SaveFlowLock implements [store.Tx].
+func (t *tx) SaveFlowLock(workspace string, n int64, step, lock string) error {
+	t.write()
+	return found(t.exec(`INSERT INTO flow_lock (n, step, lock) SELECT n, $1::text, $2::bytea FROM flow_version WHERE n = $3::bigint AND workspace = $4::text
+ON CONFLICT (n, step) DO UPDATE SET lock = excluded.lock`, step, raw(lock), n, workspace))
+}
+
 // found turns a change of no row into [store.ErrNotFound].
 func found(n int, err error) error {
 	if err == nil && n == 0 {

@@ -80,6 +80,8 @@ CREATE UNIQUE INDEX execution_order ON public.execution USING btree (group_id, o
 
 CREATE UNIQUE INDEX execution_pkey ON public.execution USING btree (id);
 
+CREATE UNIQUE INDEX flow_lock_pkey ON public.flow_lock USING btree (n, step);
+
 CREATE UNIQUE INDEX flow_result_pkey ON public.flow_result USING btree (job_seq, name);
 
 CREATE UNIQUE INDEX flow_run_pkey ON public.flow_run USING btree (job_seq);
@@ -211,6 +213,11 @@ TABLE execution {fillfactor=80,autovacuum_vacuum_scale_factor=0.05}
   limit_mode text COLLATE C NOT NULL
   source text COLLATE C NOT NULL
   started_us bigint NOT NULL;
+
+TABLE flow_lock 
+  n bigint NOT NULL
+  step text COLLATE C NOT NULL
+  lock bytea NOT NULL;
 
 TABLE flow_result 
   job_seq bigint NOT NULL

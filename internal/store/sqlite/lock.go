@@ -42,8 +42,11 @@ func (s *stmt) getText() *string {
 }
 
 var (
-	qScriptLock  = sqlText(`SELECT lock FROM script WHERE workspace = ? AND hash = ?`)
-	qSaveLock    = sqlText(`UPDATE script SET lock = ?, lock_error = ? WHERE workspace = ? AND hash = ?`)
+	qScriptLock   = sqlText(`SELECT lock FROM script WHERE workspace = ? AND hash = ?`)
+	qSaveLock     = sqlText(`UPDATE script SET lock = ?, lock_error = ? WHERE workspace = ? AND hash = ?`)
+	qFlowLock     = sqlText(`SELECT lock FROM flow_lock WHERE n = ? AND step = ?`)
+	qSaveFlowLock = sqlText(`INSERT INTO flow_lock (n, step, lock) SELECT n, ?, ? FROM flow_version WHERE n = ? AND workspace = ?
+ON CONFLICT (n, step) DO UPDATE SET lock = excluded.lock`)
 	qSaveArgs    = sqlText(`UPDATE job SET key = ?, key_hash = ?, phase = ?, queue_limit = ?, big = ?, content = ?, args = ? WHERE seq = ?`)
 	qSavePayload = sqlText(`INSERT INTO payload (seq, content, args) VALUES (?, ?, ?)
 ON CONFLICT (seq) DO UPDATE SET content = excluded.content, args = excluded.args`)
@@ -69,6 +72,22 @@ func (t *tx) SaveLock(workspace, hash string, lock *string, why string) error {
 	}
 	n, err := s.str(why).str(workspace).str(hash).run()
 	if err == nil && n == 0 {
+		err = store.ErrNotFound
+	}
+	return err
+}
+
+// FlowLock implements [store.Reader].
+func (r *reader) FlowLock(n int64, step string) (lock *string, err error) {
+	_, err = r.c.use(qFlowLock).int(n).str(step).one(func(s *stmt) { lock = s.getText() })
+	return lock, err
+}
+
+// SaveFlowLock implements [store.Tx].
+func (t *tx) SaveFlowLock(workspace string, n int64, step, lock string) error {
+	t.wrote = true
+	changed, err := t.c.use(qSaveFlowLock).str(step).str(lock).int(n).str(workspace).run()
+	if err == nil && changed == 0 {
 		err = store.ErrNotFound
 	}
 	return err

@@ -72,6 +72,13 @@ CREATE UNIQUE INDEX execution_order ON execution (group_id, order_no) WHERE grou
 
 CREATE INDEX execution_worker ON execution (worker) WHERE ended = 0;
 
+CREATE TABLE flow_lock (
+  n    INTEGER NOT NULL,
+  step TEXT    NOT NULL,
+  lock TEXT    NOT NULL,
+  PRIMARY KEY (n, step)
+) WITHOUT ROWID;
+
 CREATE TABLE flow_result (
   job_seq INTEGER NOT NULL,
   name    TEXT    NOT NULL,
@@ -93,6 +100,10 @@ CREATE TABLE flow_run (
 CREATE INDEX flow_run_due  ON flow_run (due) WHERE due = 1;
 
 CREATE INDEX flow_run_wake ON flow_run (wake_us) WHERE wake_us > 0;
+
+CREATE TRIGGER flow_lock_gone AFTER DELETE ON flow_version BEGIN
+  DELETE FROM flow_lock WHERE n = OLD.n;
+END;
 
 CREATE TABLE flow_version (
   n           INTEGER PRIMARY KEY AUTOINCREMENT, -- jobs name versions by it: never used again

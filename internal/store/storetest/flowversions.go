@@ -75,6 +75,13 @@ func eraseFlows(w *world) {
 	w.update(func(tx store.Tx) {
 		ok(tx.InsertFlow(old))
 		ok(tx.InsertFlow(other))
+		for _, f := range []*store.Flow{old, other} {
+			ok(tx.SaveFlowLock(run.Workspace, f.N, "a", "first"))
+			ok(tx.SaveFlowLock(run.Workspace, f.N, "a", "é=1\n"))
+		}
+		ok(tx.SaveFlowLock(run.Workspace, other.N, "b", ""))
+		w.isErr("lock of another workspace's", tx.SaveFlowLock("two", other.N, "a", "x"), store.ErrNotFound)
+		w.isErr("lock of none", tx.SaveFlowLock(run.Workspace, 1<<40, "a", "x"), store.ErrNotFound)
 		w.equal("none deleted", must(tx.EraseFlows(9)), 0)
 		w.equal("of another workspace", must(tx.DeleteFlow("two", "f/a")), 0)
 		w.equal("deleted", must(tx.DeleteFlow(run.Workspace, "f/a")), 1)
@@ -96,6 +103,9 @@ func eraseFlows(w *world) {
 		w.equal("erased", must(tx.EraseFlows(9)), 1)
 	})
 	w.both(func(r store.Reader) {
+		w.equal("its lock is gone", must(r.FlowLock(old.N, "a")), (*string)(nil))
+		w.equal("a lock", must(r.FlowLock(other.N, "a")), ptr("é=1\n"))
+		w.equal("an empty lock", must(r.FlowLock(other.N, "b")), ptr(""))
 		w.isErr("gone", second(r.FlowVersion(run.Workspace, old.N)), store.ErrNotFound)
 		w.equal("pushed anew", must(r.Flow(run.Workspace, "f/a")), again)
 	})
