@@ -59,13 +59,13 @@ func TestRoundTrips(t *testing.T) {
 // start of the next, for a worker that reports the one and asks for the other:
 // one transaction. Of many steps the least counts, as loops have work of their own.
 func TestRoundTrips_FlowStep(t *testing.T) {
-	const steps = 12
+	const steps = 4
 	for _, c := range []struct {
 		name              string
 		limit             []any
 		trips, statements int64 // at most
 	}{
-		{name: "without a limit", trips: 3, statements: 22},
+		{name: "without a limit", trips: 2, statements: 19},
 		{name: "with a limit", limit: []any{"concurrent_limit", 5}, trips: 3, statements: 27},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -83,14 +83,19 @@ func TestRoundTrips_FlowStep(t *testing.T) {
 				_ = w.Run(ctx)
 			}()
 			defer func() { stop(); <-done }()
-			w.runFlow("f/trips/x")
-			req := sluice.TakeRequest{Worker: "w", TakeNo: 1, Tags: []string{"bash", "flow"}, Places: 1, Wait: time.Minute}
-			as, err := w.Take(w.ctx(), req)
-			w.must(err)
+			req := sluice.TakeRequest{Worker: "w", Tags: []string{"bash", "flow"}, Places: 1, Wait: time.Minute}
 			trips, statements := int64(math.MaxInt64), int64(math.MaxInt64)
-			for range steps - 1 {
+			var as []sluice.Assignment
+			for i := range 2 * steps { // the second run finds the server knowing what follows what
+				if i%steps == 0 {
+					w.runFlow("f/trips/x")
+					var err error
+					req.TakeNo++
+					as, err = w.Take(w.ctx(), req)
+					w.must(err)
+				}
 				if len(as) != 1 {
-					t.Fatalf("%d jobs with the report of a step", len(as))
+					t.Fatalf("%d jobs for one place", len(as))
 				}
 				before, at := s.Stats().Statements, s.RoundTrips()
 				req.TakeNo++
@@ -99,7 +104,9 @@ func TestRoundTrips_FlowStep(t *testing.T) {
 					Execution: as[0].Execution, Worker: "w", Success: true, Launched: true, Result: json.RawMessage("null"),
 				}}, req)
 				w.must(errs[0])
-				trips, statements = min(trips, s.RoundTrips()-at), min(statements, s.Stats().Statements-before)
+				if len(as) > 0 {
+					trips, statements = min(trips, s.RoundTrips()-at), min(statements, s.Stats().Statements-before)
+				}
 			}
 			t.Logf("%d round trips, %d statements", trips, statements)
 			if trips > c.trips || statements > c.statements {

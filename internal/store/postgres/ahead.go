@@ -120,3 +120,36 @@ func (a *ahead) enough(t *tx, ask int) bool {
 func offers(l *store.Line, tags []string) bool {
 	return l.Ready && slices.Contains(tags, l.Tag) && !has(l.BlockedBy, tags)
 }
+
+// ended notes that the update under way records the ends of executions, and
+// returns the line in which the flow's next step is likely to stand, to be looked
+// for together with what else is read.
+func (t *tx) ended(execs []int64) []lineName {
+	for _, id := range execs {
+		e := t.execs[id]
+		if e == nil || t.jobs[e.row.JobSeq] == nil {
+			continue
+		}
+		if j := t.jobs[e.row.JobSeq].row; j.Step != "" && !j.HasKey {
+			t.step = named(0, j.Workspace, j.Path, j.LineTag())
+			next, known := t.s.memory.following(t.step)
+			if known && t.lineNames[next] == nil {
+				return []lineName{next}
+			}
+		}
+	}
+	return nil
+}
+
+const qNamed = `SELECT 1 FROM line WHERE group_id = 0 AND workspace = $1::text AND path = $2::text AND tag = $3::text`
+
+// lookFor adds to a pipe what tells whether lines are there. One that is not is
+// inserted with the rest, if it is wanted then, and if jobs still stand in it. If
+// somebody else makes it meanwhile, its name is in use, and the update runs again,
+// carefully.
+func (t *tx) lookFor(p *pipe, names []lineName) {
+	for _, n := range names {
+		t.absent[n] = true
+		p.add(func(*row) { t.absent[n] = false }, qNamed, n.workspace, n.path, n.tag)
+	}
+}

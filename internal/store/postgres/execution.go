@@ -232,6 +232,7 @@ func (t *tx) LockExecutions(ids []int64) ([]*sluice.Execution, map[int64]*store.
 	o := lockOptions{flows: t.flowsOf(ids)}
 	if t.ahead != nil && len(ids) <= fewExecs { // then the next jobs of the groups are wanted soon
 		o.heads = len(ids) + 1
+		o.names = t.ended(ids)
 	}
 	if err := t.lockRows(groups, nil, o); err != nil {
 		return nil, nil, err

@@ -186,7 +186,8 @@ ON CONFLICT (group_id, workspace, path, tag) DO NOTHING RETURNING id`
 )
 
 // EnsureLine implements [store.Tx]. A new line of a group that is locked is
-// inserted with the rest; any other at once, since somebody else may make it too.
+// inserted with the rest, and so is one that was looked for before; any other at
+// once, since somebody else may make it too.
 func (t *tx) EnsureLine(groupID int64, workspace, path, tag string) (*store.Line, error) {
 	n := named(groupID, workspace, path, tag)
 	if e := t.lineNames[n]; e != nil && !e.gone {
@@ -201,12 +202,15 @@ func (t *tx) EnsureLine(groupID int64, workspace, path, tag string) (*store.Line
 	turn, _ := t.number()
 	l := &store.Line{ID: id, GroupID: groupID, Workspace: n.workspace, Path: n.path, Tag: tag, Turn: turn}
 	if _, locked := t.groupLines[groupID]; locked {
-		t.write()
-		e := t.keepLine(l)
-		e.fresh, e.dirty, e.whole = true, true, true
-		t.hold.lines = append(t.hold.lines, e)
-		t.groupLines[groupID] = append(t.groupLines[groupID], e)
+		t.groupLines[groupID] = append(t.groupLines[groupID], t.newLine(l))
 		return l, nil
+	}
+	if t.absent[n] && !t.careful {
+		t.newLine(l).locked = true
+		return l, nil
+	}
+	if t.step != (lineName{}) && groupID == 0 {
+		t.s.memory.follow(t.step, n)
 	}
 	var found *lineEntry
 	p := &pipe{}
@@ -228,6 +232,15 @@ func (t *tx) EnsureLine(groupID int64, workspace, path, tag string) (*store.Line
 	found.locked = true
 	c := found.l
 	return &c, nil
+}
+
+// newLine takes over a line that is to be inserted.
+func (t *tx) newLine(l *store.Line) *lineEntry {
+	t.write()
+	e := t.keepLine(l)
+	e.fresh, e.dirty, e.whole = true, true, true
+	t.hold.lines = append(t.hold.lines, e)
+	return e
 }
 
 func (t *tx) changedLine(e *lineEntry) {

@@ -108,11 +108,12 @@ func (t *tx) lockWanted(p *pipe) {
 
 // lockOptions say how rows are locked.
 type lockOptions struct {
-	skip  bool     // leave out what somebody else has locked
-	most  int      // so many groups, and as many lines, the first of those that nobody else has locked; 0: all
-	heads int      // first jobs to read of each line
-	known []int64  // lines that are locked already, of which to read them too
-	flows []string // jobs of flows that are read, with their runs locked as far as nobody else has
+	skip  bool       // leave out what somebody else has locked
+	most  int        // so many groups, and as many lines, the first of those that nobody else has locked; 0: all
+	heads int        // first jobs to read of each line
+	known []int64    // lines that are locked already, of which to read them too
+	names []lineName // lines that are looked for, without locks
+	flows []string   // jobs of flows that are read, with their runs locked as far as nobody else has
 }
 
 // sees returns what must be sent before, so that what is read is seen as it is.
@@ -151,7 +152,7 @@ ORDER BY st.line_id, st.neg, st.due_us, st.job_seq`
 // that is gone does not.
 func (t *tx) lockRows(groupIDs, lineIDs []int64, o lockOptions) error {
 	groupIDs, lineIDs = missing(groupIDs, t.groups, nil), missing(lineIDs, t.lines, func(e *lineEntry) bool { return !e.locked })
-	if len(groupIDs)+len(lineIDs)+len(o.known)+len(o.flows) == 0 {
+	if len(groupIDs)+len(lineIDs)+len(o.known)+len(o.flows)+len(o.names) == 0 {
 		return t.begin()
 	}
 	var groups, groupsHere, linesHere []int64
@@ -189,6 +190,7 @@ func (t *tx) lockRows(groupIDs, lineIDs []int64, o lockOptions) error {
 			heads[line] = append(heads[line], scanJob(r))
 		}, qHeadsOf, groupIDs, lineIDs, int64(o.heads), o.known)
 	}
+	t.lookFor(p, o.names)
 	flows := t.lockFlows(p, o.flows)
 	t.draw(p)
 	if err := t.send(p, o.sees()); err != nil {

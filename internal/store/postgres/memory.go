@@ -15,6 +15,7 @@ type memory struct {
 	execs    map[int64]*sluice.Execution
 	jobs     map[int64]*sluice.Job // by Seq; jobs that run
 	instants map[instantKey]time.Time
+	follows  map[lineName]lineName // by the line of a flow's step, that of the step behind it, when that was last seen
 }
 
 // Bounds of the memory, in entries, and of a job in it, in bytes.
@@ -22,10 +23,29 @@ const (
 	maxRemembered = 1 << 15
 	maxInstants   = 1 << 17
 	maxJobBytes   = 4 << 10
+	maxFollows    = 1 << 12
 )
 
 func newMemory() *memory {
-	return &memory{execs: map[int64]*sluice.Execution{}, jobs: map[int64]*sluice.Job{}, instants: map[instantKey]time.Time{}}
+	return &memory{execs: map[int64]*sluice.Execution{}, jobs: map[int64]*sluice.Job{}, instants: map[instantKey]time.Time{}, follows: map[lineName]lineName{}}
+}
+
+// follow notes that behind a step of a flow in one line comes one in another.
+func (m *memory) follow(step, next lineName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.follows) > maxFollows {
+		clear(m.follows)
+	}
+	m.follows[step] = next
+}
+
+// following is a guess, from what was noted.
+func (m *memory) following(step lineName) (next lineName, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next, known = m.follows[step]
+	return next, known
 }
 
 // execution returns an execution that is held and its job; nil if one of them is

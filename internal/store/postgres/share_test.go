@@ -212,3 +212,49 @@ func TestJobsOfExecutionsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestLineThatAnotherMakesMeanwhile: a line that was looked for and not found is
+// made by another server before the update that made it here is committed.
+func TestLineThatAnotherMakesMeanwhile(t *testing.T) {
+	a, b, _ := two(t)
+	n := named(0, "main", "f/a/one", "bash")
+	stands := func(tx store.Tx) error {
+		l, err := tx.EnsureLine(0, n.workspace, n.path, n.tag)
+		if err != nil {
+			return err
+		}
+		j := newJob()
+		if err := tx.InsertJobs([]*sluice.Job{j}); err != nil {
+			return err
+		}
+		if err := tx.Stand(l.ID, []*sluice.Job{j}); err != nil {
+			return err
+		}
+		l.Queued++
+		return tx.SaveLine(l)
+	}
+	runs := 0
+	update(t, a, func(tx store.Tx) error {
+		if runs++; runs == 1 {
+			at, p := inside(tx), &pipe{}
+			at.lookFor(p, []lineName{n})
+			if err := at.send(p, 0); err != nil || !at.absent[n] {
+				t.Errorf("the line is there: %v", err)
+			}
+			update(t, b, stands)
+		}
+		return stands(tx)
+	})
+	update(t, b, func(tx store.Tx) error {
+		l, err := tx.LineFor(0, n.workspace, n.path, n.tag)
+		if err != nil {
+			return err
+		}
+		if heads, err := tx.Heads(l.ID, 10); l.Queued != 2 || len(heads) != 2 || runs != 2 {
+			t.Errorf("%d jobs in line, %d counted, after %d runs: %v", len(heads), l.Queued, runs, err)
+		}
+		return nil
+	})
+}
+
+func inside(t store.Tx) *tx { return t.(*tx) }

@@ -92,6 +92,8 @@ type tx struct {
 	agenda     agenda
 	ahead      map[string]*ahead // looks at ready lines, by their tags, of the update under way
 	dropped    map[int64]bool    // lines that this transaction has deleted
+	step       lineName          // in which the step of a flow stood whose end the update under way records; zero: none
+	absent     map[lineName]bool // lines without a group that were looked for and not found
 	skipped    bool              // rows that somebody else has locked were left out
 	relook     foreign           // such rows, where there was nothing else
 	lookedAt   int64             // what was told of before the first of those looks
@@ -126,7 +128,7 @@ func newTx(s *Store, c *pgx.Conn) *tx {
 		lineNames: map[lineName]*lineEntry{}, groupLines: map[int64][]*lineEntry{}, jobs: map[int64]*jobEntry{},
 		jobIDs: map[string]*jobEntry{}, execs: map[int64]*execEntry{}, runs: map[int64]*runEntry{},
 		ends: map[textKey]*textEnd{}, scripts: map[string]*store.Script{}, instants: map[instantKey]time.Time{},
-		dropped: map[int64]bool{},
+		dropped: map[int64]bool{}, absent: map[lineName]bool{},
 	}
 	t.reader = reader{s: s, ctx: context.Background(), c: c, q: t}
 	return t

@@ -220,6 +220,7 @@ func (r *run) one(t *tx, i int) (again bool) {
 	}
 	mark := t.signal.mark()
 	t.wrote, t.recalled, t.fresh, t.careful, t.ahead = false, false, o.fresh, o.fresh, nil
+	t.step = lineName{}
 	revs := t.revs
 	o.err = r.s.call(t, o.fn)
 	switch {

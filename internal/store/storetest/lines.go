@@ -112,6 +112,28 @@ func readyLinesOrder(w *world) {
 	})
 }
 
+// readyLinesForeseen changes lines after it was said that those that are ready
+// will be asked for.
+func readyLinesForeseen(w *world) {
+	var a, b, c *store.Line
+	w.update(func(tx store.Tx) {
+		a, b, c = put(tx, "1", "a", 0, 10, ""), put(tx, "2", "a", 0, 20, ""), put(tx, "3", "a", 0, 30, "")
+	})
+	w.update(func(tx store.Tx) {
+		tx.Foresee([]string{"a"}, 2)
+		a, b := must(tx.LockLine(a.ID)), must(tx.LockLine(b.ID))
+		a.Ready, b.Turn = false, 40
+		ok(tx.SaveLine(a))
+		ok(tx.SaveLine(b))
+		d := put(tx, "4", "a", 0, 5, "")
+		w.equal("the first two", lineIDs(must(tx.ReadyLines([]string{"a"}, 2))), lineIDs([]*store.Line{d, c}))
+		w.equal("all", lineIDs(must(tx.ReadyLines([]string{"a"}, 10))), lineIDs([]*store.Line{d, c, b}))
+		ok(tx.DeleteLine(must(tx.LockLine(c.ID)).ID))
+		must(tx.LinesOf(0)) // what was written is seen by this at the latest
+		w.equal("without one", lineIDs(must(tx.ReadyLines([]string{"a"}, 10))), lineIDs([]*store.Line{d, b}))
+	})
+}
+
 func readyLinesBlocked(w *world) {
 	w.update(func(tx store.Tx) {
 		free := put(tx, "1", "a", 0, 5, "")

@@ -79,6 +79,7 @@ func RunVolatile(t *testing.T, open Open) {
 		"LineCounts":           lineCounts,
 		"ReadyLinesOrder":      readyLinesOrder,
 		"ReadyLinesBlocked":    readyLinesBlocked,
+		"ReadyLinesForeseen":   readyLinesForeseen,
 		"DueLines":             dueLines,
 		"Heads":                heads,
 		"Ahead":                ahead,
