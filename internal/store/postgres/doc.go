@@ -23,6 +23,12 @@
 // any number of rows, in one round trip with the commit, or with the next
 // statement that has to see it.
 //
+// What an update is likely to ask for is read with the statements that begin it:
+// lines that are ready, first jobs of the groups of executions that have ended,
+// the flows of steps, and whether the line of a flow's next step is there. So the
+// end of a step and the start of the next one take two round trips. A guess that
+// is wrong costs one more.
+//
 // # The clock
 //
 // The clock is the database's, clock_timestamp(), read in a statement that
