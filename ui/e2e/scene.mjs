@@ -23,6 +23,44 @@ def main(rows: int = 3, format: str = "csv"):
     return [{"id": i, "name": f"row {i}", "amount": i * 12.5} for i in range(rows)]
 `;
 
+const code = (content, more = {}) => ({ type: 'rawscript', language: 'bash', content, input_transforms: {}, ...more });
+const item = { input_transforms: { item: { type: 'javascript', expr: 'flow_input.iter.value' } } };
+
+/** order is a flow with a branch, a loop and a step under a limit. */
+const order = {
+  path: 'f/shop/order',
+  summary: 'Check, charge and ship an order',
+  schema: { type: 'object', properties: { customer: { type: 'string', default: 'ann' } }, required: [] },
+  value: {
+    modules: [
+      { id: 'a', summary: 'Read the order', value: code(`echo '["pen", "ink", "paper", "desk"]' > result.json`) },
+      {
+        id: 'b',
+        summary: 'Big order?',
+        value: {
+          type: 'branchone',
+          branches: [{ summary: 'more than three', expr: 'results.a.length > 3', modules: [{ id: 'c', summary: 'Give a discount', value: code('echo 5%') }] }],
+          default: [{ id: 'd', summary: 'Full price', value: { type: 'identity' } }],
+        },
+      },
+      {
+        id: 'e',
+        summary: 'For each item',
+        value: {
+          type: 'forloopflow',
+          iterator: { type: 'javascript', expr: 'results.a' },
+          parallel: true,
+          modules: [
+            { id: 'f', summary: 'Charge', value: code('item="$1"\necho "charging for $item"\nsleep 0.5\n', { ...item, concurrent_limit: 2, concurrency_time_window_s: 600, custom_concurrency_key: 'orders/$workspace' }) },
+            { id: 'g', summary: 'Print a label', value: code('item="$1"\necho "label of $item"', item) },
+          ],
+        },
+      },
+      { id: 'h', summary: 'Say hello', value: { type: 'script', path: 'f/demo/hello', input_transforms: { name: { type: 'javascript', expr: 'flow_input.customer' } } } },
+    ],
+  },
+};
+
 /** furnish fills a server and returns the places to look at. */
 export async function furnish(server) {
   await server.script({ path: 'f/billing/charge', summary: 'Charge a customer', content: charge, concurrent_limit: 3, concurrency_time_window_s: 10, concurrency_key: 'payments/$workspace' });
@@ -35,7 +73,8 @@ export async function furnish(server) {
   for (let i = 0; i < 6; i++) exports.push(await server.run('f/reports/export', { rows: 5 }));
   await server.run('f/demo/hello', { name: 'later' }, '?scheduled_in_secs=7200');
   const nobody = await server.run('f/demo/hello', { name: 'gpu' }, '?tag=gpu');
-  const flow = await server.api('POST', 'w/main/jobs/run/f/f/demo/ask_many', {});
+  await server.api('POST', 'w/main/flows/create', order);
+  const flow = await server.api('POST', 'w/main/jobs/run/f/f/shop/order', {});
 
   await server.api('POST', 'w/main/variables/create', { path: 'f/billing/api_key', value: 'sk_live_51', is_secret: true, description: 'Of the payments provider' });
   await server.api('POST', 'w/main/variables/create', { path: 'f/billing/currency', value: 'EUR', is_secret: false, description: 'What customers are charged in' });
@@ -64,6 +103,8 @@ export async function furnish(server) {
     { name: 'variables', where: 'values', ready: seen('f/billing/api_key') },
     { name: 'settings', where: 'settings', ready: seen('reporting') },
     { name: 'schedules', where: 'schedules', ready: seen('each_minute') },
-    { name: 'run-flow', where: `run/${flow}`, ready: seen('Steps') },
+    { name: 'run-flow', where: `run/${flow}`, ready: (page) => page.locator('[data-step-run="f"] [data-wait="limit"]').waitFor() },
+    { name: 'flows', where: 'flows', ready: seen('Check, charge') },
+    { name: 'flow', where: 'flow/f%2Fshop%2Forder?step=f', ready: (page) => page.getByRole('textbox', { name: 'item' }).waitFor() },
   ];
 }
