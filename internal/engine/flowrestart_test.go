@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -84,8 +85,8 @@ func TestFlow_RestartFromAPart(t *testing.T) {
 			restart := func(id string, n int) (string, error) {
 				return w.RestartFlow(w.ctx(), "main", id, engine.Restart{Step: "l", Part: n})
 			}
-			var n int
-			fmt.Sscan(c.refused, &n)
+			n, err := strconv.Atoi(c.refused)
+			w.must(err)
 			if _, err := restart(id, n); err == nil || !strings.Contains(err.Error(), c.why) || sluice.CodeOf(err) != sluice.CodeInvalid {
 				t.Errorf("from %d: %v", n, err)
 			}
