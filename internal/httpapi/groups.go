@@ -145,6 +145,7 @@ func (a *API) addGroups() {
 		func(ctx context.Context, in *KeyRef) (groupJSON, error) {
 			return a.shown(ctx, func() (*engine.GroupInfo, error) { return a.e.Group(ctx, in.key) })
 		}, keyPath)
+	addJSON(a, "GET /api/concurrency_groups/executions/{key...}", "listGroupExecutions", "Ours: who holds the slots of a group, and who held them lately", a.groupExecutions, keyPath)
 	addJSON(a, "PUT /api/concurrency_groups/override/{key...}", "setOverride", "Ours: replace fields of the limit for every job of a group", a.setOverride, keyPath)
 	addJSON(a, "DELETE /api/concurrency_groups/override/{key...}", "clearOverride", "Ours: remove an override",
 		func(ctx context.Context, in *whyIn) (groupJSON, error) {

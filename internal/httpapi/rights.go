@@ -263,6 +263,7 @@ var rights = map[string]right{
 	"listConcurrencyGroups":  needs(levelSuper, "concurrency_groups:read").byPerson(),
 	"listGroups":             needs(levelSuper, "concurrency_groups:read").byPerson(),
 	"getGroup":               needs(levelSuper, "concurrency_groups:read").byPerson(),
+	"listGroupExecutions":    needs(levelSuper, "concurrency_groups:read").byPerson(),
 	"deleteConcurrencyGroup": needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.prune", kindDelete),
 	"setOverride":            needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.override", kindUpdate),
 	"clearOverride":          needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.clear_override", kindDelete),

@@ -14,7 +14,7 @@ const keyBase = "/api/concurrency_groups/"
 
 // keyRoutes are the calls below keyBase whose rest of the path is a
 // concurrency key: any bytes, slashes and dots included.
-var keyRoutes = []string{"get/", "override/", "pause/", "resume/", "cancel/", "prune/"}
+var keyRoutes = []string{"executions/", "get/", "override/", "pause/", "resume/", "cancel/", "prune/"}
 
 // router sends requests to operations. Keys have a mux of their own, because
 // the pattern {id}/key overlaps with get/{key...}. It records what it serves.

@@ -55,6 +55,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/concurrency_groups/executions/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ours: who holds the slots of a group, and who held them lately */
+        get: operations["listGroupExecutions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/concurrency_groups/get/{key}": {
         parameters: {
             query?: never;
@@ -1008,6 +1025,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/w/{workspace}/scripts/diff/{hash_a}/{hash_b}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ours: what differs between two versions */
+        get: operations["diffScripts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/w/{workspace}/scripts/get/h/{hash}": {
         parameters: {
             query?: never;
@@ -1347,6 +1381,10 @@ export interface components {
             /** Format: int64 */
             canceled?: number;
         };
+        Change: {
+            from?: unknown;
+            to?: unknown;
+        };
         CreateTokenInBody: {
             /**
              * Format: date-time
@@ -1360,8 +1398,57 @@ export interface components {
             /** @description Bind it to a workspace */
             workspace_id?: string | null;
         };
+        Diff: {
+            /** @description Of the code, unified; empty if it is the same */
+            diff?: string;
+            /** @description Fields that differ; null stands for a field that is not set */
+            settings?: {
+                [key: string]: components["schemas"]["Change"];
+            };
+        };
         EnableScheduleInBody: {
             enabled: boolean;
+        };
+        Execution: {
+            /** Format: int64 */
+            attempt?: number;
+            /**
+             * Format: date-time
+             * @description Process launched
+             */
+            confirmed_at?: string;
+            /** Format: int64 */
+            id?: number;
+            job_id?: string;
+            job_kind?: string;
+            /** @description The worker was lost */
+            lost?: boolean;
+            /**
+             * Format: date-time
+             * @description Slot free; absent while it is held, even if the job has ended by force
+             */
+            released_at?: string;
+            /** Format: date-time */
+            scheduled_for?: string;
+            script_path?: string;
+            /**
+             * Format: date-time
+             * @description Slot taken
+             */
+            started_at?: string;
+            /**
+             * @description How the job ended
+             * @enum {string}
+             */
+            status?: "success" | "failure" | "canceled";
+            /** @description Of the job, as is what follows; absent if the job was deleted */
+            workspace_id?: string;
+        };
+        Executions: {
+            /** @description There are more than were asked for */
+            cut?: boolean;
+            /** @description In the order in which they were taken */
+            executions?: components["schemas"]["Execution"][];
         };
         Extended: {
             jobs?: components["schemas"]["Job"][];
@@ -2353,6 +2440,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Canceled"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    listGroupExecutions: {
+        parameters: {
+            query?: {
+                /** @description Executions that hold a slot, and those released after this instant; an hour ago if left out */
+                released_after?: string;
+                /** @description Of those that were released, the newest; of those that hold a slot, the oldest */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The concurrency key, escaped: the rest of the path, any bytes */
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Executions"];
                 };
             };
             /** @description Error */
@@ -5005,6 +5129,41 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    diffScripts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Hash of the version before */
+                hash_a: string;
+                /** @description Hash of the version after */
+                hash_b: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Diff"];
                 };
             };
             /** @description Error */

@@ -19,6 +19,7 @@ export type Obscured = Schemas['Obscured'];
 export type FlowStatus = Omit<Schemas['FlowStatus'], 'modules' | 'failure_module'> & { modules: FlowModule[]; failure_module?: FlowModule };
 export type FlowModule = With<Schemas['Module'], 'id' | 'type'>;
 export type Group = With<Schemas['Group'], 'concurrency_key' | 'total_running' | 'waiting' | 'in_window' | 'paused'>;
+export type Execution = With<Schemas['Execution'], 'id' | 'job_id' | 'attempt' | 'started_at'>;
 export type Worker = With<Schemas['Worker'], 'worker' | 'worker_group' | 'worker_instance' | 'custom_tags' | 'jobs_executed' | 'last_ping' | 'started_at' | 'wm_version' | 'occupancy_rate'>;
 export type Plan = Required<Schemas['Plan']>;
 export type Me = Schemas['User'];

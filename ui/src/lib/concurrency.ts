@@ -48,18 +48,8 @@ export function steps(spans: Span[], now: number): Step[] {
   return out;
 }
 
-/** An execution on a lane of a group's page. */
-export interface Bar<T> {
-  of: T;
-  lane: number;
-  start: number;
-  end: number;
-  /** Until when it goes on to count; end if there is no window. */
-  until: number;
-}
-
 /** lanes lays executions on as few lanes as hold them, each free again once what lies on it counts no longer. */
-export function lanes<T>(runs: { of: T; start: number; end: number; until: number }[]): Bar<T>[] {
+export function lanes<R extends { start: number; end: number; until: number }>(runs: R[]): (R & { lane: number })[] {
   const free: number[] = [];
   return [...runs]
     .sort((a, b) => a.start - b.start)
@@ -70,6 +60,36 @@ export function lanes<T>(runs: { of: T; start: number; end: number; until: numbe
       free[lane] = occupied;
       return { ...r, until: occupied, lane };
     });
+}
+
+/** What happened in a group in one of the equal parts of a time. */
+export interface Part {
+  from: number;
+  to: number;
+  /** Slots held on the average. */
+  held: number;
+  /** How many started, and how long half of them, and 95% of them, had waited at most; NaN if none did. */
+  starts: number;
+  p50: number;
+  p95: number;
+}
+
+/** history divides a time into parts and says what held slots and how long starts had waited. */
+export function history(runs: { due: number; start: number; end: number }[], from: number, to: number, parts: number): Part[] {
+  const size = (to - from) / parts;
+  const held = new Array<number>(parts).fill(0);
+  const waits = Array.from({ length: parts }, (): number[] => []);
+  for (const r of runs) {
+    const first = Math.max(Math.floor((r.start - from) / size), 0);
+    const last = Math.min(Math.floor((Math.min(r.end, to) - from) / size), parts - 1);
+    for (let i = first; i <= last; i++) held[i]! += Math.max(Math.min(r.end, from + (i + 1) * size) - Math.max(r.start, from + i * size), 0) / size;
+    if (r.start >= from && r.start < to && Number.isFinite(r.due)) waits[first]?.push(Math.max(r.start - r.due, 0));
+  }
+  return waits.map((w, i) => {
+    w.sort((a, b) => a - b);
+    const at = (q: number) => (w.length === 0 ? NaN : w[Math.max(Math.ceil(q * w.length) - 1, 0)]!);
+    return { from: from + i * size, to: from + (i + 1) * size, held: held[i]!, starts: w.length, p50: at(0.5), p95: at(0.95) };
+  });
 }
 
 /** ticks returns round instants between two, at most so many. */
