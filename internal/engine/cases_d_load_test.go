@@ -80,7 +80,7 @@ func TestD1_ClaimersOfAFullGroup(t *testing.T) {
 
 // D2: a start behind 1,000,000 waiting jobs of one key (8,000 under the race
 // detector) runs as many statements and reads as many rows as one behind 1,000,
-// within a fifth; so do a push and a job that would rather fail than wait.
+// within a fifth and one; so do a push and a job that would rather fail than wait.
 func TestD2_StartCostsTheSameBehindAMillion(t *testing.T) {
 	t.Parallel()
 	type costs struct{ startStatements, startRows, pushStatements, pushRows int64 }
@@ -114,6 +114,7 @@ func TestD2_StartCostsTheSameBehindAMillion(t *testing.T) {
 		})
 		return c
 	}
+	const each = 2 * 50 // pushes, and more than starts
 	few, many := measure(1_000), measure(sized(1_000_000, 8_000))
 	t.Logf("behind 1,000: %+v; behind many: %+v", few, many)
 	for _, c := range []struct {
@@ -125,7 +126,7 @@ func TestD2_StartCostsTheSameBehindAMillion(t *testing.T) {
 		{"statements of a push", few.pushStatements, many.pushStatements},
 		{"rows of a push", few.pushRows, many.pushRows},
 	} {
-		if c.many*10 > c.few*12 || c.few == 0 {
+		if c.many*10 > c.few*12+each*10 || c.few == 0 {
 			t.Errorf("%s: %d behind 1,000, %d behind many", c.what, c.few, c.many)
 		}
 	}
