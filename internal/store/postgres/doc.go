@@ -53,6 +53,7 @@
 //
 // A connection that is lost before the commit was sent costs a repetition. One
 // that is lost behind it is asked for its transaction (pg_xact_status): only if that
-// cannot be known does the caller get an error. Notifications may be lost;
+// cannot be known does the caller get an error. After a restart of the database
+// its number may be another's, so that only "aborted" is believed. Notifications may be lost;
 // every 30 s everybody looks again.
 package postgres

@@ -325,20 +325,23 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// resolve finds out whether a transaction was committed whose answer was lost.
-func (s *Store) resolve(xid int64) (committed, known bool) {
+// resolve finds out whether a transaction was committed whose answer was lost. If
+// the database was started anew since, its number may be another's by now: what
+// was not written before a crash leaves no trace. Then only that it was not
+// committed is certain.
+func (s *Store) resolve(xid, started int64) (committed, known bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), giveUpAfter)
 	defer cancel()
 	for ctx.Err() == nil {
-		status := ""
+		status, now := "", int64(0)
 		err := s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
 			p := &pipe{}
-			p.add(func(r *row) { status = r.getStr() }, `SELECT coalesce(pg_xact_status($1::text::xid8), '')`, decimal(xid))
+			p.add(func(r *row) { status, now = r.getStr(), r.getInt() }, `SELECT coalesce(pg_xact_status($1::text::xid8), ''), `+startedUS, decimal(xid))
 			return s.send(ctx, c.Conn(), p)
 		})
 		switch {
 		case err == nil && status == "committed":
-			return true, true
+			return now == started, now == started
 		case err == nil && status == "aborted":
 			return false, true
 		case err != nil:

@@ -72,6 +72,7 @@ type tx struct {
 	signal   signals
 
 	xid     int64
+	started int64 // when the database was, in µs
 	revs    int64 // drawn
 	numbers []block
 	last    int64 // newest instant given out
@@ -155,7 +156,10 @@ set_config('synchronous_commit', CASE WHEN $4::text = '' THEN current_setting('s
 // locks, as the clock is: whoever held one of these locks before has written his
 // by then.
 const qDraw = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, (SELECT coalesce(max(newest_us), 0) FROM clock),
-nextval('number'), pg_current_xact_id()::text::bigint`
+nextval('number'), pg_current_xact_id()::text::bigint, ` + startedUS
+
+// startedUS is when the database was started.
+const startedUS = `(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint`
 
 // draw adds to a pipe what reads the clock and draws numbers. It belongs behind
 // everything that locks.
@@ -163,7 +167,7 @@ func (t *tx) draw(p *pipe) {
 	p.draws = true
 	p.add(func(r *row) {
 		us, floor, first := r.getInt(), r.getInt(), r.getInt()
-		t.xid = r.getInt()
+		t.xid, t.started = r.getInt(), r.getInt()
 		t.clock = t.s.clock.note(us, floor)
 		t.numbers = []block{{first, first + blockSize}}
 		t.epoch++

@@ -199,7 +199,7 @@ func (s *Store) settle(t *tx, err error) error {
 	if err == nil || !t.sent || errors.As(err, &pg) && pg.Severity != "FATAL" && pg.Severity != "PANIC" {
 		return err
 	}
-	committed, known := s.resolve(t.xid)
+	committed, known := s.resolve(t.xid, t.started)
 	switch {
 	case committed:
 		return nil
