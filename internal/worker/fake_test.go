@@ -62,7 +62,7 @@ func (f *fakeSource) changed() {
 // until waits until holds, called with the mutex held, is true.
 func (f *fakeSource) until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	f.untilWithin(t, 15*time.Second, what, holds)
+	f.untilWithin(t, time.Minute, what, holds)
 }
 
 func (f *fakeSource) untilWithin(t testing.TB, within time.Duration, what string, holds func() bool) {
