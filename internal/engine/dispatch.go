@@ -283,7 +283,7 @@ func (e *Engine) hand(ctx context.Context, calls []*takeCall) (time.Duration, er
 	flows := &takeCall{req: sluice.TakeRequest{Tags: []string{sluice.LineFlow}, Places: maxFlowStarts}}
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		u = e.unit(tx)
-		u.tell = map[int64]*told{}
+		u.tell = map[int64]told{}
 		u.foresee(calls, !idle)
 		if err := u.recordOf(calls); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -302,6 +303,38 @@ func TestFlow_Expressions(t *testing.T) {
 	bad := w.runFlow("f/x/bad")
 	w.work(nil)
 	w.result(bad, sluice.OutcomeFailure, "step b: input_transforms.y: bad is not defined")
+}
+
+// A step may end in the transaction in which it would start, and its flow with
+// it: the slot that this frees goes to the next flow, though nothing else happens.
+func TestFlow_EndsAsItStarts(t *testing.T) {
+	w := newWorld(t)
+	w.flow("f/x/flow", []obj{raw("a", "input_transforms", obj{"x": obj{"type": "static", "value": "$var:f/x/none"}})}, "concurrent_limit", 1)
+	var ids []string
+	for range 5 {
+		ids = append(ids, w.runFlow("f/x/flow"))
+	}
+	defer w.run()()
+	ctx, cancel := context.WithTimeout(w.ctx(), 20*time.Second)
+	defer cancel()
+	var taking sync.WaitGroup
+	taking.Go(func() {
+		_, err := w.Take(ctx, sluice.TakeRequest{Worker: "w1", TakeNo: 1, Tags: []string{"bash"}, Places: 1, Wait: 20 * time.Second})
+		if err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+	})
+	for i, id := range ids {
+		v, err := w.Await(ctx, "main", id)
+		if err != nil {
+			t.Fatalf("flow %d of %d: %v", i+1, len(ids), err)
+		}
+		if v.Outcome != sluice.OutcomeFailure || !strings.Contains(string(v.Result), "Argument x: cannot be resolved") {
+			t.Errorf("flow %d: %s %s", i+1, v.Outcome, v.Result)
+		}
+	}
+	cancel()
+	taking.Wait()
 }
 
 func TestFlow_Cancel(t *testing.T) {

@@ -31,7 +31,7 @@ type unit struct {
 	flowReady bool                  // a line of flows became ready
 	ran       []ran                 // runs of schedules that have ended
 	anew      bool                  // flows that are pushed here run, whatever is kept of runs like them
-	tell      map[int64]*told       // lines of which something may have to be told at the end; nil: it is told at once
+	tell      map[int64]told        // lines of which something may have to be told at the end; nil: it is told at once
 	ahead     int                   // how many first jobs of a line without a group are likely to be taken
 }
 
@@ -430,35 +430,36 @@ func (u *unit) judge(g *group) error {
 	return nil
 }
 
-// told is a line that changed in a unit: as it stood before, and as it stands.
-type told struct{ was, is store.Line }
+// told is a line that changed in a unit, as it stands, and whether one of its
+// changes was news.
+type told struct {
+	line store.Line
+	news bool
+}
 
 // news reports whether the dispatchers, of all servers, must know of a change:
 // there may be work that was not there before.
-func (c *told) news() bool {
-	return c.is.Ready && (!c.was.Ready || c.is.BlockedBy != c.was.BlockedBy) || !c.is.WakeAt.IsZero() && !c.is.WakeAt.Equal(c.was.WakeAt)
+func news(was, is *store.Line) bool {
+	return is.Ready && (!was.Ready || is.BlockedBy != was.BlockedBy) || !is.WakeAt.IsZero() && !is.WakeAt.Equal(was.WakeAt)
 }
 
 // noteLine has others be told of a line that changes: at once, or, where more may
 // follow, when it is known what it comes to.
 func (u *unit) noteLine(was, is *store.Line) {
-	c := &told{*was, *is}
-	switch old := u.tell[was.ID]; {
-	case old != nil:
-		old.is = *is
+	switch {
 	case u.tell != nil:
-		u.tell[was.ID] = c
-	case c.news():
+		u.tell[was.ID] = told{line: *is, news: u.tell[was.ID].news || news(was, is)}
+	case news(was, is):
 		u.tx.Signal(store.Signal{Tags: []string{is.Tag}})
 	}
 }
 
-// signal tells of the lines that were noted: what this unit has handed out by
-// itself is no news.
+// signal tells of the lines that were noted: one that became ready and then gave
+// all that it could, to this unit itself, is no news.
 func (u *unit) signal() {
 	for _, c := range u.tell {
-		if c.news() {
-			u.tx.Signal(store.Signal{Tags: []string{c.is.Tag}})
+		if l := &c.line; c.news && (l.Ready || !l.WakeAt.IsZero()) {
+			u.tx.Signal(store.Signal{Tags: []string{l.Tag}})
 		}
 	}
 }
