@@ -241,7 +241,7 @@ func (t *tx) LockExecutions(ids []int64) ([]*sluice.Execution, map[int64]*store.
 		if err := t.readExecs(ask); err != nil {
 			return nil, nil, err
 		}
-		read := t.epoch
+		held := len(t.groups)
 		groups = groups[:0]
 		for _, id := range ask {
 			if e := t.execs[id]; e != nil && e.row.GroupID != 0 {
@@ -251,7 +251,7 @@ func (t *tx) LockExecutions(ids []int64) ([]*sluice.Execution, map[int64]*store.
 		if err := t.lockRows(groups, nil, lockOptions{}); err != nil {
 			return nil, nil, err
 		}
-		if t.epoch == read {
+		if len(t.groups) == held { // no lock more than when they were read
 			break
 		}
 	}

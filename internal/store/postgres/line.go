@@ -328,13 +328,12 @@ func (t *tx) flushLines(p *pipe) {
 		slices.Sort(drop)
 		p.add(nil, qDropLines, drop)
 	}
-	byID := func(a, b *lineEntry) int { return byNumber(a.l.ID, b.l.ID) }
 	if len(saved) > 0 {
-		slices.SortFunc(saved, byID)
+		slices.SortFunc(saved, func(a, b *lineEntry) int { return byNumber(a.l.ID, b.l.ID) })
 		p.add(nil, qSaveLines, lineArgs(saved)...)
 	}
-	if len(made) > 0 {
-		slices.SortFunc(made, byID)
+	if len(made) > 0 { // in the order of names, for which two that make the same ones may wait
+		slices.SortFunc(made, func(a, b *lineEntry) int { return nameOf(&a.l).compare(nameOf(&b.l)) })
 		p.add(nil, qMakeLines, append(lineArgs(made),
 			each(made, func(e *lineEntry) int64 { return e.l.GroupID }), each(made, func(e *lineEntry) string { return e.l.Workspace }),
 			each(made, func(e *lineEntry) string { return e.l.Path }), each(made, func(e *lineEntry) string { return e.l.Tag }))...)
@@ -405,11 +404,13 @@ func (t *tx) ReadyLines(tags []string, most int) ([]*store.Line, error) {
 		return nil, nil
 	}
 	for ask := t.s.wide(most); ; ask *= 4 {
+		ask = min(ask, max(most, maxAsk))
 		found, err := t.ready(tags, ask)
 		if err != nil || len(found) == 0 {
 			t.looked = t.looked || err == nil
 			return nil, err
 		}
+		before := len(t.lines)
 		if err := t.lockCandidates(found, most, most/min(len(found), most)+1); err != nil {
 			return nil, err
 		}
@@ -421,8 +422,8 @@ func (t *tx) ReadyLines(tags []string, most int) ([]*store.Line, error) {
 			}
 		}
 		t.s.crowded.Store(len(list) < min(most, len(found)))
-		if len(list) == 0 && len(found) == ask && ask < maxAsk {
-			continue // all of them were somebody else's
+		if len(list) == 0 && (len(found) == ask && ask < maxAsk || len(t.lines) > before) {
+			continue // all of them were somebody else's, or have been served meanwhile
 		}
 		if len(list) == 0 && t.skipped {
 			t.relook.add(t.foreign(tags, found))

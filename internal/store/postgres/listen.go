@@ -24,7 +24,8 @@ const (
 	horizonLately = 25 * time.Millisecond
 	horizonMost   = 250 * time.Millisecond
 	reconnectMost = 5 * time.Second
-	tallyRows     = 2000 // are summed up
+	tallyRows     = 2000    // are summed up
+	tallySum      = 100_000 // at once, see qSumTallies
 )
 
 // signals gathers what a transaction has to tell.
@@ -128,6 +129,7 @@ func (s *Store) committed(t *tx) {
 	s.dead.Add(t.dead)
 	s.added.Add(t.tallied)
 	sig := t.signal.peek()
+	sig.Tags = unique(append(sig.Tags, s.looks.released(t)...))
 	if sig.Rev > 0 {
 		sig.Rev = s.revs.passed(sig.Rev, s.belowHorizon(t.horizon))
 	}
@@ -362,8 +364,7 @@ func (s *Store) sweepLoop(ctx context.Context) {
 		case <-time.After(every - every/20 + rand.N(every/20)):
 		}
 		s.lookEverywhere()
-		if s.added.Load() > tallyRows {
-			s.added.Store(0)
+		for n := s.added.Load(); n > tallyRows && ctx.Err() == nil; n = s.added.Add(-min(n, tallySum)) {
 			if err := s.ask(ctx, func(p *pipe) { p.add(nil, qSumTallies) }); err != nil && ctx.Err() == nil {
 				s.log.Warn("sum up what is counted", "err", err)
 			}

@@ -62,6 +62,22 @@ func (l *looks) told(sig store.Signal) {
 	}
 }
 
+// released returns the tags for which nothing was ready but what another
+// transaction of this server had locked, which now has come to its end.
+func (l *looks) released(t *tx) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	of := func(id int64) bool { return t.lines[id] != nil }
+	in := func(id int64) bool { return t.groups[id] != nil }
+	if !slices.ContainsFunc(l.waits.groups, in) && !slices.ContainsFunc(l.waits.lines, of) {
+		return nil
+	}
+	tags := slices.Concat(l.waits.lists...)
+	l.waits = foreign{} // the timer finds nothing left to look at
+	clear(l.quiet)
+	return tags
+}
+
 // calm notes a look that was not in vain.
 func (l *looks) calm() {
 	l.mu.Lock()
@@ -132,7 +148,9 @@ func (s *Store) peekAgain() {
 	l.waits, l.pending = foreign{}, false
 	clear(l.quiet)
 	l.mu.Unlock()
-	s.tell(store.Signal{Tags: tags})
+	if len(tags) > 0 {
+		s.tell(store.Signal{Tags: tags})
+	}
 }
 
 // allBusy reports whether others have locked all of the rows; false if it cannot tell.

@@ -105,9 +105,11 @@ func (m *memory) learn(t *tx) {
 		switch {
 		case !e.row.Held():
 			delete(m.execs, id)
-		case e.saved: // what was only read may be older than what is remembered
+		case e.saved:
 			x := e.row
 			m.execs[id] = &x
+		case m.execs[id] != nil && *m.execs[id] != e.row: // one of the two is older, and who knows which
+			delete(m.execs, id)
 		}
 	}
 	for seq, e := range t.jobs {
@@ -116,6 +118,8 @@ func (m *memory) learn(t *tx) {
 			delete(m.jobs, seq)
 		case e.saved:
 			m.jobs[seq] = e.row
+		case m.jobs[seq] != nil && m.jobs[seq].Rev != e.row.Rev:
+			delete(m.jobs, seq)
 		}
 	}
 }

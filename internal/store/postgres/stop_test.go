@@ -7,8 +7,11 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"sluice/internal/pgtest"
 	"sluice/internal/store"
@@ -255,6 +258,68 @@ func TestB2_AnswersLost(t *testing.T) {
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestB2_CommittedBeforeACrash: that a transaction was committed is believed as
+// long as the database has not come up anew since, with its server or because
+// one of its processes crashed. One of which nothing is left was not committed.
+func TestB2_CommittedBeforeACrash(t *testing.T) {
+	dsn := pgtest.Database(t)
+	s := open(t, dsn, Options{})
+	t.Cleanup(func() { s.Close() })
+	durable := func() *pgx.Conn {
+		c := other(t, dsn)
+		exec(t, c, "SET synchronous_commit = on")
+		return c
+	}
+	exec(t, durable(), "CREATE TABLE mark (n int)")
+	crashes := map[string]func(c *pgx.Conn){
+		"the server":          func(*pgx.Conn) { pgtest.Restart(t) },
+		"one of its children": func(c *pgx.Conn) { crash(t, dsn, c) },
+	}
+	for what, crash := range crashes {
+		c := durable()
+		var xid, started int64
+		err := c.QueryRow(t.Context(), "INSERT INTO mark VALUES (1) RETURNING pg_current_xact_id()::text::bigint, "+startedUS).Scan(&xid, &started)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if committed, known := s.resolve(xid, started); !committed || !known {
+			t.Errorf("before %s crashed: committed %t, known %t", what, committed, known)
+		}
+		crash(c)
+		if committed, known := s.resolve(xid, started); committed || known {
+			t.Errorf("after %s crashed: committed %t, known %t", what, committed, known)
+		}
+		if committed, known := s.resolve(xid+1_000_000, started); committed || !known {
+			t.Errorf("after %s crashed, of what was not written: committed %t, known %t", what, committed, known)
+		}
+		if err := count(t.Context(), s, what); err != nil {
+			t.Errorf("after %s crashed: %v", what, err)
+		}
+	}
+}
+
+// crash ends the process behind a connection by force. The database's server ends
+// all others then and comes up anew, which is over when this returns.
+func crash(t *testing.T, dsn string, c *pgx.Conn) {
+	t.Helper()
+	watch := other(t, dsn)
+	if err := syscall.Kill(int(c.PgConn().PID()), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for watch.Ping(t.Context()) == nil { // until it is ended, too
+	}
+	for {
+		again, err := pgx.Connect(t.Context(), dsn)
+		if err == nil {
+			again.Close(t.Context())
+			return
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -150,7 +150,7 @@ func (s *Store) configure(config *pgxpool.Config, dsn string) {
 	for range maxLanes - max(lanes, 1) {
 		<-s.laneSlots
 	}
-	s.views = make(chan struct{}, int(config.MaxConns)-1-max(lanes, 1))
+	s.views = make(chan struct{}, int(config.MaxConns)-2-max(lanes, 1)) // one for the writer, one for what is asked beside
 }
 
 // applicationName is how connections of ours are known among others.
@@ -326,7 +326,7 @@ func (s *Store) Close() error {
 }
 
 // resolve finds out whether a transaction was committed whose answer was lost. If
-// the database was started anew since, its number may be another's by now: what
+// the database came up anew since, its number may be another's by now: what
 // was not written before a crash leaves no trace. Then only that it was not
 // committed is certain.
 func (s *Store) resolve(xid, started int64) (committed, known bool) {
@@ -342,7 +342,7 @@ func (s *Store) resolve(xid, started int64) (committed, known bool) {
 		switch {
 		case err == nil && status == "committed":
 			return now == started, now == started
-		case err == nil && status == "aborted":
+		case err == nil && status == "aborted", hasCode(err, codeFuture): // of the latter nothing is left
 			return false, true
 		case err != nil:
 			s.pool.Reset()

@@ -72,7 +72,7 @@ type tx struct {
 	signal   signals
 
 	xid     int64
-	started int64 // when the database was, in µs
+	started int64 // when the database came up, in µs
 	revs    int64 // drawn
 	numbers []block
 	last    int64 // newest instant given out
@@ -158,8 +158,9 @@ set_config('synchronous_commit', CASE WHEN $4::text = '' THEN current_setting('s
 const qDraw = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, (SELECT coalesce(max(newest_us), 0) FROM clock),
 nextval('number'), pg_current_xact_id()::text::bigint, ` + startedUS
 
-// startedUS is when the database was started.
-const startedUS = `(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint`
+// startedUS is when the database came up, with its server or after a crash of
+// one of its processes, which makes it count anew.
+const startedUS = `(extract(epoch FROM greatest(pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time())) * 1000000)::bigint`
 
 // draw adds to a pipe what reads the clock and draws numbers. It belongs behind
 // everything that locks.

@@ -20,6 +20,11 @@ const (
 	qVacuum     = `VACUUM (SKIP_LOCKED, TRUNCATE false) stand, line, grp, tally`
 )
 
+// qMayVacuum tells whether the tables belong to this role: to others PostgreSQL
+// says nothing but a warning for each table.
+const qMayVacuum = `SELECT CASE WHEN bool_and(pg_has_role(relowner, 'USAGE')) THEN 1 ELSE 0 END
+FROM pg_class WHERE oid IN ('stand'::regclass, 'line'::regclass, 'grp'::regclass, 'tally'::regclass)`
+
 // vacuumLoop cleans up behind a busy queue.
 func (s *Store) vacuumLoop(ctx context.Context) {
 	for {
@@ -32,6 +37,14 @@ func (s *Store) vacuumLoop(ctx context.Context) {
 			continue
 		}
 		s.dead.Store(0)
+		may := int64(0)
+		if err := s.ask(ctx, func(p *pipe) { p.add(func(r *row) { may = r.getInt() }, qMayVacuum) }); err != nil {
+			continue // the next time
+		}
+		if may == 0 {
+			s.log.Warn("cleaning up behind the queue is left to autovacuum: the tables belong to another role of the database")
+			return
+		}
 		if err := s.vacuum(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("clean up behind the queue; autovacuum has to", "err", err)
 		}

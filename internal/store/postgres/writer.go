@@ -119,7 +119,7 @@ type run struct {
 	slot    int64
 	lane    bool
 	more    chan *op // from which to gather more; nil: from nowhere
-	ops     []*op
+	ops     []*op    // nil: one that a lane runs
 	wants   wants
 	t       *tx
 	conn    *pgxpool.Conn
@@ -134,8 +134,9 @@ func (r *run) abandon() {
 		r.conn = nil
 	}
 	for _, o := range r.ops {
-		o.err = errGoexit
-		close(o.done)
+		if o != nil {
+			o.end(errGoexit)
+		}
 	}
 	r.ops = nil
 }
@@ -215,7 +216,7 @@ var errUnknown = errors.New("postgres: it is not known whether the transaction w
 // without it.
 func (r *run) one(t *tx, i int) (again bool) {
 	o := r.ops[i]
-	if o.failed || !o.begin() {
+	if o == nil || o.failed || !o.begin() {
 		return false
 	}
 	mark := t.signal.mark()
@@ -231,7 +232,7 @@ func (r *run) one(t *tx, i int) (again bool) {
 		o.wants.add(t.wants)
 		t.wants = wants{}
 		t.signal.back(mark)
-		r.ops[i] = gone
+		r.ops[i] = nil
 		r.s.enlist(o)
 		return false
 	case t.lost != nil:
@@ -245,13 +246,6 @@ func (r *run) one(t *tx, i int) (again bool) {
 	o.failed = true
 	return t.wrote || t.revs != revs
 }
-
-// gone stands for an update that somebody else runs.
-var gone = func() *op {
-	o := &op{failed: true, done: make(chan struct{})}
-	o.state.Store(opBegun)
-	return o
-}()
 
 // begin reports whether an update is to be run.
 func (o *op) begin() bool {
@@ -301,7 +295,7 @@ func (r *run) answer() {
 	r.s.memory.learn(r.t)
 	r.s.committed(r.t)
 	for _, o := range r.ops {
-		if o != gone {
+		if o != nil {
 			close(o.done)
 		}
 	}
@@ -320,9 +314,11 @@ func (r *run) sort(err error) (wait time.Duration) {
 	kind := classify(err)
 	left := r.ops[:0]
 	for _, o := range r.ops {
+		if o == nil {
+			continue
+		}
 		o.tries++
 		switch {
-		case o == gone:
 		case o.failed:
 			close(o.done)
 		case kind == final, time.Since(o.since) > giveUpAfter, kind == unreachable && o.tries > 3:
@@ -370,6 +366,7 @@ const (
 // PostgreSQL's codes.
 const (
 	codeDivision     = "22012" // a condition of ours: see checked
+	codeFuture       = "22023" // a transaction's number that has not been given out
 	codeUnique       = "23505"
 	codeDeadlock     = "40P01"
 	codeSerialize    = "40001"
