@@ -332,6 +332,19 @@ test('writes a script, gives it a limit in its settings, tries it out and runs i
     [2, 3600, 'new/$workspace/$args[who]', ['who']],
   );
 
+  await page.getByRole('tab', { name: 'Code' }).click();
+  await retype('Code', 'who="$1"\nsleep 0.1\necho "good morning $who"\n');
+  await page.getByLabel('Summary').fill('Greets');
+  await page.getByRole('button', { name: 'Save', exact: true }).click();
+  await page.getByRole('button', { name: 'Save', exact: true, disabled: true }).waitFor();
+  await page.getByRole('tab', { name: 'Versions' }).click();
+  await page.getByRole('button', { name: /^Changes of/ }).click();
+  const diff = page.getByRole('region', { name: 'What changed' });
+  await diff.getByText('echo "good morning $who"').waitFor();
+  await diff.getByText('echo "hello $who"').waitFor();
+  await row('summary').getByText('Greets').waitFor();
+  await everywhere('versions of a script', () => diff.waitFor());
+
   await page.getByRole('link', { name: 'Run', exact: true }).click();
   assert.ok(await page.getByRole('button', { name: 'Run', exact: true }).isDisabled()); // what is required is missing
   await page.getByLabel('who').fill('ann');
@@ -403,6 +416,53 @@ test('shows a run of a flow on its graph, and what a step waits for', async () =
   await page.getByRole('button', { name: 'Cancel', exact: true }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel', exact: true }).click();
   await page.getByText('Cancelled by admin').waitFor();
+});
+
+test('asks for an approval, and runs a flow again from one of its steps', async () => {
+  await server.api('POST', 'w/main/flows/create', {
+    path: 'f/t/asks',
+    value: {
+      modules: [
+        { id: 'a', summary: 'Reckon', value: inline('echo "[1, 2, 3]" > result.json'), suspend: { required_events: 2, timeout: 3600, resume_form: { schema: { type: 'object', properties: { amount: { type: 'integer' } }, required: ['amount'] } } } },
+        { id: 'b', value: { type: 'forloopflow', iterator: { type: 'javascript', expr: 'results.a' }, modules: [{ id: 'c', value: inline('item="$1"\necho "$item"\n[ "$item" != 2 ]', { input_transforms: { item: { type: 'javascript', expr: 'flow_input.iter.value' } } }) }] } },
+      ],
+    },
+  });
+  const id = await server.api('POST', 'w/main/jobs/run/f/f/t/asks', {});
+  await open(page, `run/${id}`);
+  const asks = page.locator('[data-approval="a"]');
+  await asks.getByText('0 of 2 approvals are there.').waitFor();
+  await asks.getByText('admin, who started the flow, and administrators').waitFor();
+  assert.ok(await asks.getByRole('button', { name: 'Approve', exact: true }).isDisabled()); // the amount is missing
+  await everywhere('a run that waits for approval', () => asks.waitFor());
+  const dialog = page.getByRole('dialog');
+  await asks.getByRole('button', { name: 'Have somebody else decide' }).click();
+  await dialog.getByLabel('Who is to decide').fill('bob');
+  await dialog.getByRole('button', { name: 'Make the links' }).click();
+  const link = await dialog.getByRole('textbox', { name: 'Link that approves' }).inputValue();
+  await accessible('links to approve');
+  await dialog.getByRole('button', { name: 'Close' }).click();
+  assert.equal((await fetch(link)).status, 200);
+  await asks.getByText('Approved by bob.').waitFor(); // live
+  await asks.getByLabel('amount').fill('40');
+  await asks.getByRole('button', { name: 'Approve', exact: true }).click();
+  await asks.waitFor({ state: 'detached' });
+  await page.locator('[data-step="b"][data-state="failure"]').waitFor();
+
+  await page.locator('[data-step="c"]').click();
+  await page.getByRole('button', { name: 'Run again from b, in which this is' }).click();
+  await dialog.getByText('The results of a are taken over. So is that of the first iteration. A new run begins with iteration 2 of b').waitFor();
+  await accessible('the question before a flow is run again from a step');
+  await dialog.getByRole('button', { name: 'Run again' }).click();
+  await page.waitForFunction((was) => !location.hash.includes(was), id);
+  await page.locator('[data-step="a"][data-state="success"]').waitFor(); // without another approval
+  await page.getByRole('button', { name: 'b 1: Succeeded' }).or(page.locator('[data-step="b"][data-state="failure"]')).first().waitFor();
+
+  await open(page, `run/${await server.api('POST', 'w/main/jobs/run/f/f/t/asks', {})}`);
+  await asks.getByRole('button', { name: 'Disapprove' }).click();
+  await dialog.getByText('The flow fails here').waitFor();
+  await dialog.getByRole('button', { name: 'Disapprove' }).click();
+  await page.locator('[data-step="a"][data-state="failure"]').waitFor();
 });
 
 test('keeps variables and resources, and shows a secret to who asks for it', async () => {
@@ -592,6 +652,12 @@ test('keeps of a flow what it does not know, and asks before it is lost', async 
   flow.schema.properties.count = { type: 'integer' };
   flow.schema.order.push('count');
   assert.deepEqual([got.value, got.schema, got.labels, got.description], [flow.value, flow.schema, flow.labels, flow.description]);
+  await page.getByRole('tab', { name: 'Versions' }).click();
+  await page.getByRole('button', { name: /^Changes of/ }).click();
+  const diff = page.getByRole('region', { name: 'What changed' });
+  await diff.locator('tr.in').getByText('concurrent_limit: 4').waitFor();
+  await diff.locator('tr.out').getByText('id: a').waitFor();
+  await everywhere('versions of a flow', () => diff.waitFor());
 });
 
 test('survives a restart of the server and the end of a session', async () => {

@@ -634,6 +634,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/w/{workspace}/jobs/restart/f/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run a flow again from one of its steps on; what ran before that step is taken over. Answers with the id of the new run */
+        post: operations["restartFlowAtStep"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/w/{workspace}/jobs/resume_urls/{id}/{resume_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Links to approve a step of a flow, and to disapprove it */
+        get: operations["getResumeUrls"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/w/{workspace}/jobs/run/batch_rerun_jobs": {
         parameters: {
             query?: never;
@@ -1963,8 +1997,28 @@ export interface components {
             /** @description Any JSON, at most 1 MiB. A string $var:PATH in it stands for a variable, $res:PATH for another resource */
             value?: unknown;
         };
+        RestartInBody: {
+            /**
+             * Format: int64
+             * @description Of a loop or branchall: the iteration or branch to begin with, from 0; the results of those before it are taken over. Null: 0
+             */
+            branch_or_iteration_n?: number | null;
+            /**
+             * Format: int64
+             * @description Refused if set: a run is restarted with the version that it ran
+             */
+            flow_version?: number | null;
+            /** @description Id of the module to begin with */
+            step_id: string;
+        };
         ResumeInBody: {
             why?: string;
+        };
+        ResumeURLs: {
+            /** @description What there is to approve, as JSON: there is no page yet */
+            approvalPage?: string;
+            cancel?: string;
+            resume?: string;
         };
         ScheduleDoc: {
             /** @description Arguments, an object */
@@ -4090,6 +4144,81 @@ export interface operations {
                 };
                 content: {
                     "application/json": string[];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    restartFlowAtStep: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Id of the job, a UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestartInBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    getResumeUrls: {
+        parameters: {
+            query?: {
+                /** @description Who is to approve */
+                approver?: string;
+            };
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Id of the job, a UUID */
+                id: string;
+                /** @description Any number; the same one counts once */
+                resume_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResumeURLs"];
                 };
             };
             /** @description Error */

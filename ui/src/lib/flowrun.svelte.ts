@@ -17,8 +17,8 @@ export interface StepRun {
   job: string;
   /** Why it waits, if it does. */
   wait?: Wait;
-  /** The flow waits for approvals after it. */
-  approvals?: { needed: number; given: string[]; until: string };
+  /** The flow waits for approvals after it: of this job, which is the step's, or that of the flow if the step has none. */
+  approvals?: { needed: number; given: string[]; until: string; job: string };
   /** Of a loop or all branches: their jobs, and how each ended; null: not yet. */
   children?: { job: string; success: boolean | null }[];
   /** Which of them is shown within. */
@@ -32,6 +32,8 @@ const MOST = 24;
 
 export class FlowRun {
   job = $state.raw<Job>();
+  /** The outermost flow: it is its starter who may approve. */
+  root = $state.raw<Job>();
   value = $state.raw<FlowValue>();
   steps = $state.raw<Record<string, StepRun>>({});
   /** Scopes that were not taken: branches that were not chosen. */
@@ -65,6 +67,11 @@ export class FlowRun {
     this.#refresh.ask();
   }
 
+  /** again looks at once: somebody has done something. */
+  again(): void {
+    this.#refresh.ask();
+  }
+
   close(): void {
     this.#closed = true;
     this.#refresh.stop();
@@ -86,21 +93,24 @@ export class FlowRun {
       this.#tree = new Set([this.#id]);
       const steps: Record<string, StepRun> = {};
       const unused = new Set<string>();
-      if (job.flow_status) await this.#spread(job.flow_status as FlowStatus, steps, unused);
+      if (job.flow_status) await this.#spread(this.#id, job.flow_status as FlowStatus, steps, unused);
       await this.#whyWaits(steps);
       if (this.#closed) return;
+      if (!job.root_job || job.root_job === job.id) this.root = job;
+      else this.root ??= await this.#get(job.root_job, false).catch(() => undefined);
       [this.job, this.steps, this.unused] = [job, steps, unused];
     } catch {
       // What is shown stays; the next change asks again.
     }
   }
 
-  async #spread(status: FlowStatus, steps: Record<string, StepRun>, unused: Set<string>): Promise<void> {
+  async #spread(of: string, status: FlowStatus, steps: Record<string, StepRun>, unused: Set<string>): Promise<void> {
     const all = [...status.modules];
     if (status.preprocessor_module) all.push(status.preprocessor_module as FlowModule);
     if (status.failure_module && status.failure_module.type !== 'WaitingForPriorSteps') all.push(status.failure_module);
     for (const m of all) {
       const s = stepOf(m);
+      if (s.approvals) s.approvals.job ||= of;
       steps[m.id] = s;
       if (s.job) this.#tree.add(s.job);
       const module = this.value && find(this.value, m.id)?.module;
@@ -136,7 +146,7 @@ export class FlowRun {
       if (ended(job)) this.#children.set(id, job);
     }
     if (job.flow_step_id === of && isFlow(job)) {
-      if (job.flow_status) await this.#spread(job.flow_status as FlowStatus, steps, unused);
+      if (job.flow_status) await this.#spread(id, job.flow_status as FlowStatus, steps, unused);
     } else if (job.flow_step_id) {
       const wait = job.wait ?? undefined;
       const state = stateOf(job, clock.now);
@@ -188,7 +198,7 @@ function stepOf(m: FlowModule): StepRun {
   }
   if (m.type === 'WaitingForEvents') {
     const given = (m.approvers ?? []).map((a) => a.approver ?? '');
-    s.approvals = { needed: m.count ?? 1, given, until: m.until ?? '' };
+    s.approvals = { needed: m.count ?? 1, given, until: m.until ?? '', job: s.job };
     s.note = text.flow.approvals(count(given.length), count(m.count ?? 1));
   } else if (s.failedRetries.length > 0) s.note = text.flow.attempts(count(s.failedRetries.length));
   return s;

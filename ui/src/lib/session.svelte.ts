@@ -98,6 +98,11 @@ class Session {
     return this.mayEdit || job.email === this.me?.email;
   }
 
+  /** Administers the workspace that is open. */
+  get admin(): boolean {
+    return this.member?.is_admin === true || this.superAdmin;
+  }
+
   get superAdmin(): boolean {
     return this.me?.super_admin === true;
   }
