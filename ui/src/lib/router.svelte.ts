@@ -72,3 +72,8 @@ export function hrefIn(workspace: string, page: string, of = '', query?: Record<
 }
 
 export const router = new Router();
+
+/** oneOf is what a URL asks for if it is among some, else the first of them. */
+export function oneOf<T extends string>(asked: string | null, some: readonly [T, ...T[]]): T {
+  return some.find((s) => s === asked) ?? some[0];
+}
