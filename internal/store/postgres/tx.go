@@ -150,6 +150,7 @@ const (
 const qSettings = `SELECT set_config('lock_timeout', $1::text, true), set_config('statement_timeout', $2::text, true),
 set_config('idle_in_transaction_session_timeout', $3::text, true), set_config('enable_seqscan', 'off', true),
 set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true),
+set_config('plan_cache_mode', 'force_generic_plan', true),
 set_config('synchronous_commit', CASE WHEN $4::text = '' THEN current_setting('synchronous_commit') ELSE $4::text END, true)`
 
 // The newest instant of all transactions that are committed is read after the
