@@ -98,7 +98,8 @@ export function edit(host: HTMLElement, o: { text: string; language: string; lab
         syntaxHighlighting(colours),
         look,
         keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...completionKeymap, ...(o.names ? [] : [indentWithTab])]),
-        EditorView.contentAttributes.of({ 'aria-label': o.label }),
+        // What is only read is scrolled by keys all the same.
+        EditorView.contentAttributes.of({ 'aria-label': o.label, ...(o.readonly ? { tabindex: '0' } : {}) }),
         EditorState.readOnly.of(o.readonly),
         language.of(languageOf(o.language)),
         EditorView.updateListener.of((u) => {
