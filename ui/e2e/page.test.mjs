@@ -234,12 +234,22 @@ test('says why a run waits, and shows one that runs and one that has ended', asy
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel', exact: true }).click();
   await page.getByRole('heading', { name: 'Cancelled by admin: not needed' }).waitFor();
 
+  const said = '# Report\n\n| what | n |\n|---|---|\n| **pens** | 3 |\n\n- [x](javascript:alert(1)) and [docs](https://example.com)\n';
+  const content = `cat > result.json <<'E'\n${JSON.stringify({ markdown: said })}\nE\n`;
+  await open(page, `run/${await server.api('POST', 'w/main/jobs/run/preview', { language: 'bash', content })}`);
+  await page.getByRole('heading', { name: 'Report' }).waitFor();
+  await page.getByRole('cell', { name: 'pens' }).locator('strong').waitFor();
+  assert.deepEqual(await page.getByRole('region', { name: 'Result' }).getByRole('link').allTextContents(), ['docs']);
+  await page.getByRole('button', { name: 'Show the code' }).click();
+  await page.getByRole('textbox', { name: 'Code' }).getByText('cat > result.json').waitFor();
+  await everywhere('a run that gives Markdown', () => page.getByRole('heading', { name: 'Report' }).waitFor());
+
   const lost = await server.run('f/t/quick', {}, '?tag=nobody');
   await open(page, `run/${lost}`);
   await page.locator('[data-wait="no_worker"]').getByText('No living worker serves the tag “nobody”').waitFor();
   await server.api('POST', `w/main/jobs_u/queue/cancel/${lost}`, {});
   await open(page, 'runs');
-  await page.getByText('50 loaded').waitFor();
+  await page.getByText('51 loaded').waitFor();
 });
 
 test("shows a group with the API's numbers, and changes it", async () => {
@@ -335,6 +345,8 @@ test('writes a script, gives it a limit in its settings, tries it out and runs i
   await page.getByRole('tab', { name: 'Code' }).click();
   await retype('Code', 'who="$1"\nsleep 0.1\necho "good morning $who"\n');
   await page.getByLabel('Summary').fill('Greets');
+  await page.getByRole('link', { name: '← Scripts' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Stay here' }).click();
   await page.getByRole('button', { name: 'Save', exact: true }).click();
   await page.getByRole('button', { name: 'Save', exact: true, disabled: true }).waitFor();
   await page.getByRole('tab', { name: 'Versions' }).click();
@@ -363,6 +375,30 @@ test('shows schedules, workers and what a limit would give', async () => {
   await page.getByRole('switch', { name: 'Turn f/demo/each_minute off' }).waitFor();
   assert.ok((await server.api('GET', 'w/main/schedules/get/f/demo/each_minute')).enabled);
   await everywhere('schedules', () => heading('Schedules'));
+  const dialog = page.getByRole('dialog');
+  await page.getByRole('button', { name: 'New schedule' }).click();
+  await dialog.getByLabel('Path', { exact: true }).fill('f/t/mornings');
+  await dialog.getByLabel('Path of the script or flow').fill('f/t/new');
+  await dialog.getByLabel('who').fill('the morning'); // its own argument
+  await dialog.getByLabel('When').fill('0 30 8 * * FUN');
+  await dialog.getByText('"FUN" is no value').waitFor(); // what the server says of it
+  assert.ok(await dialog.getByRole('button', { name: 'Save' }).isDisabled());
+  await dialog.getByLabel('When').fill('0 30 8 * * MON-FRI');
+  await dialog.getByLabel('Time zone').fill('Asia/Tokyo');
+  await dialog.getByText('At 08:30 on Monday to Friday.').waitFor();
+  await dialog.getByRole('listitem').filter({ hasText: '08:30' }).first().waitFor(); // in that zone
+  await accessible('a schedule');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await row('f/t/mornings').getByText('At 08:30 on Monday to Friday.').waitFor();
+  const made = await server.api('GET', 'w/main/schedules/get/f/t/mornings');
+  assert.deepEqual([made.schedule, made.timezone, made.script_path, made.args, made.enabled], ['0 30 8 * * MON-FRI', 'Asia/Tokyo', 'f/t/new', { who: 'the morning' }, true]);
+  await page.getByRole('button', { name: 'f/t/mornings', exact: true }).click();
+  await dialog.getByLabel('Summary').fill('Greets');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await row('Greets').waitFor();
+  await page.getByRole('button', { name: 'Delete f/t/mornings' }).click();
+  await dialog.getByRole('button', { name: 'Delete it' }).click();
+  await row('f/t/mornings').waitFor({ state: 'detached' });
   await page.getByRole('switch', { name: 'Turn f/demo/each_minute off' }).click();
   await page.getByRole('switch', { name: 'Turn f/demo/each_minute on' }).waitFor();
   assert.ok(!(await server.api('GET', 'w/main/schedules/get/f/demo/each_minute')).enabled);

@@ -75,6 +75,10 @@ export interface Schedule {
   error?: string;
   next_run?: string;
   edited_by: string;
+  args?: Record<string, unknown>;
+  cron_version?: string | null;
+  no_flow_overlap?: boolean | null;
+  paused_until?: string | null;
 }
 
 export interface JSONSchema {

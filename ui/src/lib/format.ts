@@ -49,6 +49,21 @@ export function time(at: number, now: number): string {
   return a.getFullYear() === b.getFullYear() ? dayTime.format(a) : yearTime.format(a);
 }
 
+const zoned = new Map<string, Intl.DateTimeFormat | undefined>();
+
+/** zoneTime writes an instant as the clocks of a zone show it: Fri, 28 Nov, 08:00. */
+export function zoneTime(at: number, zone: string): string {
+  if (!Number.isFinite(at)) return '–';
+  if (!zoned.has(zone)) {
+    try {
+      zoned.set(zone, new Intl.DateTimeFormat(undefined, { timeZone: zone, weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hour12: false }));
+    } catch {
+      zoned.set(zone, undefined); // one that this browser does not know
+    }
+  }
+  return zoned.get(zone)?.format(new Date(at)) ?? new Date(at).toISOString();
+}
+
 /** exact writes an instant with its day, its zone and its milliseconds, for a tooltip. */
 export function exact(at: number): string {
   if (!Number.isFinite(at)) return '';

@@ -1,5 +1,5 @@
 // Scripts and flows, as lists show them.
-import type { FlowEntry, LimitFields, Script } from '../api/types';
+import type { FlowEntry, JSONSchema, LimitFields, Script } from '../api/types';
 import { text } from '../text';
 import { api, ok } from './api';
 
@@ -9,7 +9,8 @@ export interface Entry {
   flow: boolean;
   /** Of a script its language. */
   language: string;
-  limit: LimitFields;
+  /** Of a script; that of a flow is no part of the list. */
+  limit?: LimitFields;
   by: string;
   at: string;
 }
@@ -35,7 +36,20 @@ export async function scripts(workspace: string): Promise<Entry[]> {
 
 export async function flows(workspace: string): Promise<Entry[]> {
   const list = await all(async (page) => (await ok(api.GET('/api/w/{workspace}/flows/list', { params: { path: { workspace }, query: { page, per_page: PIECE } } }))) as unknown as FlowEntry[]);
-  return list.map((f) => ({ path: f.path, summary: f.summary ?? '', flow: true, language: text.scripts.flow, limit: f.value ?? {}, by: f.edited_by, at: f.edited_at }));
+  return list.map((f) => ({ path: f.path, summary: f.summary ?? '', flow: true, language: text.scripts.flow, by: f.edited_by, at: f.edited_at }));
+}
+
+/** runnable says what a script or a flow takes, and under which limit it runs. */
+export async function runnable(workspace: string, path: string, flow: boolean): Promise<{ schema?: JSONSchema; limit: LimitFields }> {
+  const params = { path: { workspace, path } };
+  if (flow) {
+    const f = (await ok(api.GET('/api/w/{workspace}/flows/get/{path}', { params }))) as unknown as FlowEntry;
+    return { schema: f.schema, limit: f.value ?? {} };
+  }
+  const s = (await ok(api.GET('/api/w/{workspace}/scripts/get/p/{path}', { params }))) as unknown as Script;
+  if (s.schema?.properties) return { schema: s.schema, limit: s };
+  const sig = await ok(api.POST('/api/scripts/{language}/tojsonschema', { params: { path: { language: s.language } }, body: s.content ?? '' })).catch(() => undefined);
+  return { schema: (sig?.schema as JSONSchema | null | undefined) ?? undefined, limit: s };
 }
 
 /** byFolder sorts what holds a text by path, in folders. */
