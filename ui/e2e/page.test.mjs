@@ -370,7 +370,17 @@ test('writes a script, gives it a limit in its settings, tries it out and runs i
 });
 
 test('shows schedules, workers and what a limit would give', async () => {
-  await open(page, 'schedules');
+  await page.setViewportSize({ width: 390, height: 860 }); // where there is room for four pages and a button
+  const more = page.getByRole('button', { name: 'More', exact: true });
+  await more.click();
+  await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  await accessible('the pages behind a button', looks);
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Sign out' }).waitFor({ state: 'hidden' });
+  await page.keyboard.press('Enter'); // the button has the focus again
+  await page.getByRole('link', { name: 'Schedules' }).click();
+  await heading('Schedules');
+  await page.getByRole('button', { name: 'Sign out' }).waitFor({ state: 'hidden' });
   await page.getByRole('switch', { name: 'Turn f/demo/each_minute on' }).click();
   await page.getByRole('switch', { name: 'Turn f/demo/each_minute off' }).waitFor();
   assert.ok((await server.api('GET', 'w/main/schedules/get/f/demo/each_minute')).enabled);

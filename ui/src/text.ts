@@ -36,6 +36,8 @@ export const text = {
     workers: 'Workers',
     values: 'Variables',
     settings: 'Settings',
+    more: 'More',
+    signedInAs: 'Signed in as',
     workspace: 'Workspace',
     noWorkspace: 'You are a member of no workspace. Ask an administrator to add you to one.',
     theme: { auto: 'Theme of the system', light: 'Light theme', dark: 'Dark theme' },
