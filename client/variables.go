@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -36,6 +37,16 @@ func (c *Client) VariableValue(ctx context.Context, path string) (string, error)
 		return "", err
 	}
 	return *v, nil
+}
+
+// SealedVariable returns a secret as it is encrypted, in the form in which the
+// archive of a workspace holds it; what is no secret comes as it is.
+func (c *Client) SealedVariable(ctx context.Context, path string) (string, error) {
+	v, err := fetch[*Variable](ctx, c, get(c.in("variables/get/"+escapePath(path)), url.Values{"include_encrypted": {"true"}, "decrypt_secret": {"false"}}))
+	if err != nil || v.Value == nil {
+		return "", err
+	}
+	return *v.Value, nil
 }
 
 // Variables lists the workspace's variables by path; page counts from 1.

@@ -4,13 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 
 	"sluice"
 )
@@ -22,7 +19,6 @@ const (
 	maxUnpacked   = 64 << 20 // bytes of all its entries
 	maxEntries    = 20_000
 	archiveExt    = ".script.json"
-	archiveFlow   = ".flow.json"
 	archiveIndent = "  "
 )
 
@@ -73,10 +69,12 @@ func (p *packed) settle() {
 // file returns the name of the code; code invalid if there is none from which
 // path and language could be read again.
 func (p *packed) file() (string, error) {
-	for _, l := range slices.Backward(scriptLanguages) { // .ts before .bun.ts
-		name := p.path + l[0]
-		if where, language := splitScript(name); l[1] == p.language && where == p.path && language == p.language {
-			return name, nil
+	for _, list := range [][][2]string{scriptLanguages, keptLanguages} {
+		for _, l := range slices.Backward(list) { // .ts before .bun.ts
+			name := p.path + l[0]
+			if where, language := splitArchived(name); l[1] == p.language && where == p.path && language == p.language {
+				return name, nil
+			}
 		}
 	}
 	return "", sluice.Invalid(p.path, "has a language that no file can stand for: %s", p.language)
@@ -112,7 +110,7 @@ func writeArchive(w io.Writer, scripts []packed, flows []packedFlow) error {
 		if err != nil {
 			return fmt.Errorf("make JSON of %s: %w", f.path, err)
 		}
-		into, err := z.Create(f.path + archiveFlow)
+		into, err := z.Create(f.path + flowJSON)
 		if err == nil {
 			_, err = into.Write(append(text, '\n'))
 		}
@@ -143,101 +141,6 @@ func writeArchive(w io.Writer, scripts []packed, flows []packedFlow) error {
 		}
 	}
 	return z.Close()
-}
-
-// readArchive reads an archive whole, and refuses it before anything is done
-// with it if it is not sound. left are entries that are neither scripts nor flows.
-func readArchive(data []byte) (scripts []packed, flows []packedFlow, left []string, err error) {
-	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
-	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
-		return nil, nil, nil, sluice.Invalid("FILE", "is no zip archive: %v", err)
-	}
-	if len(z.File) > maxEntries {
-		return nil, nil, nil, sluice.Errorf(sluice.CodeTooLarge, "the archive has more than %s entries", grouped(maxEntries))
-	}
-	entries := map[string][]byte{}
-	room := int64(maxUnpacked)
-	for _, f := range z.File {
-		if strings.HasSuffix(f.Name, "/") && fs.ValidPath(strings.TrimSuffix(f.Name, "/")) {
-			continue // a folder
-		}
-		if err := checkEntry(f, entries); err != nil {
-			return nil, nil, nil, err
-		}
-		if entries[f.Name], err = readEntry(f, &room); err != nil {
-			return nil, nil, nil, err
-		}
-	}
-	used := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(entries)) {
-		where, language := splitScript(name)
-		if language == "" || !fs.ValidPath(where) { // .sh alone names nothing
-			continue
-		}
-		p := packed{path: where, language: language, content: string(entries[name])}
-		if err := p.readSettings(entries); err != nil {
-			return nil, nil, nil, err
-		}
-		if used[where+archiveExt] {
-			return nil, nil, nil, sluice.Invalid(where, "is in the archive in two languages")
-		}
-		used[name], used[where+archiveExt] = true, true
-		scripts = append(scripts, p)
-	}
-	for _, name := range slices.Sorted(maps.Keys(entries)) {
-		where, ok := strings.CutSuffix(name, archiveFlow)
-		if !ok || !fs.ValidPath(where) {
-			continue
-		}
-		f := packedFlow{path: where}
-		if err := json.Unmarshal(entries[name], &f.settings); err != nil || f.settings["value"] == nil {
-			return nil, nil, nil, sluice.Invalid(name, "is no JSON object with a value")
-		}
-		used[name] = true
-		flows = append(flows, f)
-	}
-	for _, name := range slices.Sorted(maps.Keys(entries)) {
-		if !used[name] {
-			left = append(left, name)
-		}
-	}
-	return scripts, flows, left, nil
-}
-
-// checkEntry refuses names that lead out of the archive or stand twice in it,
-// and what is no file.
-func checkEntry(f *zip.File, entries map[string][]byte) error {
-	shown := cut(clean(f.Name), 100)
-	switch _, twice := entries[f.Name]; {
-	case !fs.ValidPath(f.Name) || strings.ContainsAny(f.Name, "\\\x00"):
-		return sluice.Invalid("FILE", "has an entry whose name is no plain path: %s", shown)
-	case !f.Mode().IsRegular():
-		return sluice.Invalid("FILE", "has an entry that is no file: %s", shown)
-	case twice:
-		return sluice.Invalid("FILE", "has two entries of one name: %s", shown)
-	}
-	return nil
-}
-
-// readEntry unpacks an entry as far as there is room.
-func readEntry(f *zip.File, room *int64) ([]byte, error) {
-	r, err := f.Open()
-	if err != nil {
-		return nil, sluice.Invalid("FILE", "has an entry that cannot be read: %s: %v", clean(f.Name), err)
-	}
-	defer r.Close()
-	most := min(int64(maxFileBytes), *room)
-	data, err := io.ReadAll(io.LimitReader(r, most+1))
-	switch {
-	case int64(len(data)) > most && most < maxFileBytes:
-		return nil, sluice.Errorf(sluice.CodeTooLarge, "the archive unpacks to more than %d MiB", maxUnpacked>>20)
-	case int64(len(data)) > most:
-		return nil, sluice.Errorf(sluice.CodeTooLarge, "%s in the archive is larger than %d MiB", clean(f.Name), maxFileBytes>>20)
-	case err != nil:
-		return nil, sluice.Invalid("FILE", "has an entry that cannot be read: %s: %v", clean(f.Name), err)
-	}
-	*room -= int64(len(data))
-	return data, nil
 }
 
 // readSettings reads what stands beside the code, if anything does.

@@ -19,6 +19,7 @@ const (
 var (
 	errSignIn    = errors.New("whoever signs in was not let in")
 	errUsage     = errors.New("a command line that cannot be read")
+	errSkipped   = errors.New("something in an archive was skipped")
 	errJobFailed = errors.New("a job did not succeed, or a promise was broken")
 )
 
@@ -38,7 +39,7 @@ var exitOf = map[sluice.Code]int{
 
 func exitStatus(err error) int {
 	switch {
-	case errors.Is(err, errJobFailed):
+	case errors.Is(err, errJobFailed), errors.Is(err, errSkipped):
 		return exitJobFailed
 	case errors.Is(err, errUsage):
 		return exitOf[sluice.CodeInvalid]
@@ -52,7 +53,7 @@ func exitStatus(err error) int {
 
 // complain says what went wrong, and what can be done about it.
 func (a *app) complain(err error) {
-	if errors.Is(err, errJobFailed) {
+	if errors.Is(err, errJobFailed) || errors.Is(err, errSkipped) {
 		return // the command has said it
 	}
 	first, rest, more := strings.Cut(cleanLines(err.Error()), "\n")

@@ -172,7 +172,7 @@ const about = `Sluice runs jobs as fast as their concurrency limits allow, and n
 
 Start with "sluice server --seed", then "sluice run f/demo/hello --wait".
 
-Exit status: 0 done, 1 the job did not succeed (or check-history found something), 2 invalid input, 3 not found, 4 unauthorized, 5 forbidden, 6 conflict, 7 limited, 8 too large, 9 no server, 10 internal error, 130 interrupted.`
+Exit status: 0 done, 1 the job did not succeed (or check-history found something, or import skipped something), 2 invalid input, 3 not found, 4 unauthorized, 5 forbidden, 6 conflict, 7 limited, 8 too large, 9 no server, 10 internal error, 130 interrupted.`
 
 // usage marks an error as one about the command line.
 func usage(err error) error {

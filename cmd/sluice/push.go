@@ -66,12 +66,16 @@ type pushCmd struct {
 	output
 }
 
+// skipped is what became of something in an archive that has no place here.
+const skipped = "skipped"
+
 // pushed is what became of one script, flow or schedule.
 type pushed struct {
 	Path     string `json:"path"`
 	Flow     bool   `json:"flow,omitempty"`
 	Schedule bool   `json:"schedule,omitempty"`
-	What     string `json:"what"` // new, updated, unchanged or failed
+	Kind     string `json:"kind,omitempty"` // of anything else: folder, variable, resource, or what was skipped
+	What     string `json:"what"`           // new, updated, unchanged, failed or skipped
 	Hash     string `json:"hash,omitempty"`
 	Error    string `json:"error,omitempty"`
 	// Notes say which settings will not do what their author expects.
@@ -145,23 +149,31 @@ func firstOf(a, b error) error {
 	return b
 }
 
+// kind names what was pushed.
+func (p *pushed) kind() string {
+	switch {
+	case p.Flow:
+		return kindFlow
+	case p.Schedule:
+		return kindSchedule
+	case p.Kind != "":
+		return p.Kind
+	}
+	return "script"
+}
+
 func (a *app) showPushed(list []pushed, left []string) {
-	var scripts, flows, schedules int64
-	numbers := map[string]int64{}
+	numbers, kinds := map[string]int64{}, map[string]int64{}
 	for _, one := range list {
 		numbers[one.What]++
 		line := fmt.Sprintf("%-9s  %s", one.What, clean(one.Path))
-		switch {
-		case one.Flow:
-			line += " (flow)"
-			flows++
-		case one.Schedule:
-			line += " (schedule)"
-			schedules++
-		default:
-			scripts++
+		if one.What != skipped {
+			kinds[one.kind()]++
 		}
-		if one.Error != "" {
+		if kind := one.kind(); kind != "script" {
+			line += " (" + kind + ")"
+		}
+		if one.Error != "" && one.What != skipped {
 			line += ": " + clean(one.Error)
 		}
 		fmt.Fprintln(a.out, line)
@@ -172,12 +184,12 @@ func (a *app) showPushed(list []pushed, left []string) {
 		}
 	}
 	var parts []string
-	for _, what := range []string{"new", "updated", "unchanged", "failed"} {
+	for _, what := range []string{"new", "updated", "unchanged", "failed", skipped} {
 		if n := numbers[what]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s %s", grouped(n), what))
 		}
 	}
-	fmt.Fprintf(a.out, "%s: %s.\n", counts(scripts, flows, schedules), strings.Join(parts, ", "))
+	writeWrapped(a.out, a.width, fmt.Sprintf("%s: %s.", countKinds(kinds), strings.Join(parts, ", ")))
 	if len(left) > 0 {
 		fmt.Fprintf(a.err, "Left out: %s in languages that no worker runs yet, such as %s.\n", count(int64(len(left)), "file"), clean(left[0]))
 	}
@@ -186,16 +198,25 @@ func (a *app) showPushed(list []pushed, left []string) {
 // counts says how many scripts, flows and schedules there are, of which there
 // may be none.
 func counts(scripts, flows, schedules int64) string {
+	return countKinds(map[string]int64{"script": scripts, kindFlow: flows, kindSchedule: schedules})
+}
+
+// countKinds says how many there are of each kind that there is any of.
+func countKinds(numbers map[string]int64) string {
 	var parts []string
-	if scripts > 0 || flows+schedules == 0 {
-		parts = append(parts, count(scripts, "script"))
+	for _, kind := range []string{"script", kindFlow, kindSchedule, kindFolder, kindVariable, kindResource} {
+		if n := numbers[kind]; n > 0 {
+			parts = append(parts, count(n, kind))
+		}
 	}
-	if flows > 0 {
-		parts = append(parts, count(flows, "flow"))
+	if len(parts) == 0 {
+		return count(0, "script")
 	}
-	if schedules > 0 {
-		parts = append(parts, count(schedules, "schedule"))
-	}
+	return listed(parts)
+}
+
+// listed writes a list of words, of which there is at least one.
+func listed(parts []string) string {
 	last := len(parts) - 1
 	if last == 0 {
 		return parts[0]

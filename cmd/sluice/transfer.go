@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,71 +102,82 @@ func writeWhole(name string, write func(io.Writer) error) error {
 }
 
 type importCmd struct {
-	File   string `arg:"" help:"Archive that \"sluice export\" or Windmill wrote; - for standard input."`
-	DryRun bool   `help:"Only say what would be done."`
+	File         string `arg:"" help:"Archive that Windmill or \"sluice export\" wrote, zip or tar; - for standard input."`
+	DryRun       bool   `help:"Only say what would be done."`
+	PlainSecrets bool   `help:"Take secrets as they stand in the archive, also those that look encrypted."`
 	remote
 	output
 }
 
 // Help says what is done, and what is refused.
 func (importCmd) Help() string {
-	return `Each script and flow is new, updated, unchanged or failed; to import an archive again changes nothing. What is not in it stays. Nothing is saved unless the whole archive can be read: names that lead out of it, links, names that stand in it twice, and more than 4 MiB in a file, 64 MiB in all or 20,000 entries are refused. What is neither script nor flow, such as a resource, is left out, and that is said.`
+	return `Folders, variables, resources, scripts, flows and schedules are each new, updated, unchanged or failed; to import an archive again changes nothing. What is not in it stays. What Sluice has not, such as apps, is skipped, and so are secrets that are encrypted in the archive: each is named, and the exit status is 1. The secrets that are here already are read to compare them, which is recorded.
+
+Nothing is saved unless the whole archive can be read: names that lead out of it, links, names that stand in it twice, entries that are not what their name says, and more than 4 MiB in a file, 64 MiB in all or 20,000 entries are refused. If the server is lost in between, what was saved is said, and the same command goes on.
+
+Windmill makes the archive, as an administrator:
+
+    curl -H "Authorization: Bearer $TOKEN" -o export.zip -G \
+      -d archive_type=zip -d default_ts=bun -d include_schedules=true \
+      -d plain_secret=true "$URL/api/w/$WORKSPACE/workspaces/tarball"`
 }
 
-// Run saves the scripts of an archive, then its flows. Nothing is saved unless all of it can
-// be read; what is there already stays as it is.
+// Run saves what is in an archive. Nothing is saved unless all of it can be
+// read; what is there already stays as it is.
 func (i *importCmd) Run(ctx context.Context, a *app) error {
 	data, err := i.read(a)
 	if err != nil {
 		return err
 	}
-	scripts, flows, left, err := readArchive(data)
+	all, err := readArchive(data)
 	if err != nil {
 		return err
 	}
-	if len(scripts)+len(flows) == 0 {
-		return sluice.Invalid("FILE", "there is neither a script nor a flow in the archive")
+	if all.nothing() {
+		return sluice.Invalid("FILE", "there is nothing in the archive")
 	}
 	c, err := i.connect(a)
 	if err != nil {
 		return err
 	}
-	list, first, err := i.saveAll(ctx, a, c, scripts, flows)
-	if err != nil {
-		return err
+	list, first, broken := i.saveAll(ctx, a, i.steps(c, all))
+	if broken != nil {
+		if len(list) > 0 && !i.JSON && !i.DryRun {
+			a.showImported(list) // this much is in
+		}
+		return broken
 	}
+	list = append(list, all.skipped...)
 	if i.JSON {
 		err = writeJSON(a.out, list)
 	} else {
-		a.showPushed(list, nil)
-		if len(left) > 0 {
-			fmt.Fprintf(a.err, "Left out: %s that belong to no script or flow, such as %s.\n", count(int64(len(left)), "file"), clean(left[0]))
-		}
+		a.showImported(list)
+	}
+	if slices.ContainsFunc(list, func(one pushed) bool { return one.What == skipped }) {
+		first = firstOf(first, errSkipped)
 	}
 	return firstOf(first, err)
 }
 
-// saveAll saves scripts, then flows, since they call scripts. One that fails does
-// not stop the others; first is why the first one did.
-func (i *importCmd) saveAll(ctx context.Context, a *app, c *client.Client, scripts []packed, flows []packedFlow) (list []pushed, first, err error) {
-	bar := a.progress("Importing", int64(len(scripts)+len(flows)))
+// saveAll takes step after step. One that fails does not stop the others; first
+// is why the first one did. err says why all that follow were not taken: list is
+// what was done before.
+func (i *importCmd) saveAll(ctx context.Context, a *app, steps []importStep) (list []pushed, first, err error) {
+	bar := a.progress("Importing", int64(len(steps)))
 	defer bar.done()
-	for n := range len(scripts) + len(flows) {
+	for n, s := range steps {
 		bar.set(int64(n), "")
-		var one pushed
-		var err error
-		if n < len(scripts) {
-			if one, err = i.save(ctx, c, &scripts[n]); err != nil {
-				one = pushed{Path: scripts[n].path}
-			}
-		} else {
-			f := flows[n-len(scripts)]
-			one = pushed{Path: f.path, Flow: true}
-			one.What, err = i.saveFlow(ctx, c, &f)
+		one, err := s.save(ctx)
+		one.Path, one.Flow, one.Schedule = s.path, s.kind == kindFlow, s.kind == kindSchedule
+		if !one.Flow && !one.Schedule {
+			one.Kind = s.kind
+		}
+		if one.What == skipped {
+			one.Error = whySealed
 		}
 		if err != nil {
 			if ctx.Err() != nil || !aboutOne(err) {
-				return nil, nil, err
+				return list, nil, err
 			}
 			one.What, one.Error = "failed", err.Error()
 			first = firstOf(first, err)
@@ -173,6 +185,30 @@ func (i *importCmd) saveAll(ctx context.Context, a *app, c *client.Client, scrip
 		list = append(list, one)
 	}
 	return list, first, nil
+}
+
+// showImported shows what became of each thing, and at the end why some were
+// skipped.
+func (a *app) showImported(list []pushed) {
+	a.showPushed(list, nil)
+	kinds, whys := map[string]map[string]int64{}, []string{}
+	for _, one := range list {
+		if one.What != skipped {
+			continue
+		}
+		if kinds[one.Error] == nil {
+			kinds[one.Error] = map[string]int64{}
+			whys = append(whys, one.Error)
+		}
+		kinds[one.Error][one.Kind]++
+	}
+	for _, why := range whys {
+		var parts []string
+		for _, kind := range slices.Sorted(maps.Keys(kinds[why])) {
+			parts = append(parts, count(kinds[why][kind], kind))
+		}
+		writeWrapped(a.err, a.width, "Skipped "+listed(parts)+": "+why)
+	}
 }
 
 // saveFlow saves one flow unless it is there already as it is.

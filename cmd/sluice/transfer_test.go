@@ -1,11 +1,16 @@
 package main
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -18,6 +23,7 @@ import (
 	"sluice/internal/httpapi"
 	"sluice/internal/store"
 	"sluice/internal/store/sqlite"
+	"sluice/internal/vault"
 )
 
 const realToken = "token-of-the-administrator"
@@ -32,7 +38,11 @@ func realServer(t *testing.T) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.New(ctx, s, engine.Options{})
+	master, err := vault.ParseMaster(vault.NewMaster())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(ctx, s, engine.Options{Keys: &vault.Ring{Current: master}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,10 +191,22 @@ func TestArchivesThatAreRefused(t *testing.T) {
 		"too many entries":       {archive(t, many...), "more than 20,000 entries", sluice.CodeTooLarge},
 		"an entry too large":     {archive(t, "f/a.sh", zeros+"x"), "larger than 4 MiB", sluice.CodeTooLarge},
 		"a bomb":                 {archive(t, large...), "unpacks to more than 64 MiB", sluice.CodeTooLarge},
+		"a bomb of a tar":        {foreignTar(t, true, large...), "unpacks to more than 64 MiB", sluice.CodeTooLarge},
+		"a way up in a tar":      {foreignTar(t, false, "../f/a.sh", "x"), "no plain path", sluice.CodeInvalid},
+		"a link in a tar":        {foreignTar(t, false, "f/link", "/etc/passwd"), "is no file", sluice.CodeInvalid},
+		"a name twice in a tar":  {foreignTar(t, false, "f/a.sh", "x", "f/a.sh", "y"), "two entries of one name", sluice.CodeInvalid},
+		"half of a tar":          {foreignTar(t, false, "f/a.sh", "x", "f/b.sh", "y")[:1600], "after the entry ./f/b.sh", sluice.CodeInvalid},
+		"half of a compressed":   {foreignTar(t, true, "f/a.sh", "x")[:60], "is compressed, and cannot be read", sluice.CodeInvalid},
+		"a variable of numbers":  {archive(t, "f/a.variable.json", `{"value":1}`), "f/a.variable.json: is no variable", sluice.CodeInvalid},
+		"a variable of nothing":  {archive(t, "f/a.variable.json", `{"value":null}`), "it has no value", sluice.CodeInvalid},
+		"a resource of no type":  {archive(t, "f/a.resource.json", `{"value":1}`), "it has no resource_type", sluice.CodeInvalid},
+		"a flow of no value":     {archive(t, "f/a.flow.json", `{"summary":"s"}`), "it has no value", sluice.CodeInvalid},
+		"a schedule of no time":  {archive(t, "f/a.schedule.json", `{"script_path":"f/a"}`), "it has no schedule", sluice.CodeInvalid},
+		"a folder that is none":  {archive(t, "f/a/folder.meta.json", `[]`), "f/a/folder.meta.json: is no JSON object", sluice.CodeInvalid},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, _, _, err := readArchive(tt.data)
+			_, err := readArchive(tt.data)
 			if sluice.CodeOf(err) != tt.code || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v; want %s", err, tt.want)
 			}
@@ -192,20 +214,145 @@ func TestArchivesThatAreRefused(t *testing.T) {
 	}
 }
 
-// An archive of Windmill's holds more than scripts; that is left out, and said.
-func TestForeignEntriesAreLeftOut(t *testing.T) {
-	data := archive(t, "f/a/", "", "f/a/folder.meta.json", "{}", "f/a/x.py", "def main(): pass", "f/a/x.script.json",
-		`{"summary":"s","lock":null,"has_preprocessor":false,"hash":"theirs"}`, "f/a/y.flow.json", `{"value":{"modules":[]},"summary":"f"}`, "f/a/z.app.json", "{}")
-	scripts, flows, left, err := readArchive(data)
-	if err != nil || len(scripts) != 1 || strings.Join(left, " ") != "f/a/folder.meta.json f/a/z.app.json" {
-		t.Fatal(scripts, left, err)
+// foreign is an archive as Windmill writes it, with all that one may hold.
+var foreign = []string{
+	"f/a/folder.meta.json", `{"display_name":"A","owners":["u/admin"],"extra_perms":{"u/admin":true},"summary":null}`,
+	"f/a/x.py", "def main(): pass", "f/a/x.script.json", `{"summary":"s","lock":null,"has_preprocessor":false,"hash":"theirs"}`,
+	"f/a/page.php", "<?php function main() {}", "f/a/page.script.json", `{"summary":"","kind":"script"}`,
+	"f/a/y.flow.json", `{"value":{"modules":[]},"summary":"f","tag":null}`,
+	"f/a/plain.variable.json", `{"value":"v","is_secret":false,"description":""}`,
+	"f/a/token.variable.json", `{"value":"hunter22 é","is_secret":true,"description":"d"}`,
+	"f/a/locked.variable.json", `{"value":"q0hZ0qVYzVbGZbq4gT3w9A==","is_secret":true,"description":null}`,
+	"f/a/db.resource.json", `{"value":{"password":"$var:f/a/token","port":5432},"description":null,"resource_type":"postgresql"}`,
+	"c_mine.resource-type.json", `{"schema":{},"description":""}`,
+	"f/a/each.schedule.json", `{"schedule":"0 0 12 * * *","timezone":"Etc/UTC","script_path":"f/a/x","is_flow":false,"args":{},"enabled":false,"on_failure":null,"summary":"noon"}`,
+	"f/a/z.app.json", "{}", "f/a/hook.http_trigger.json", "{}", "users/a@b.c.user.json", "{}", "groups/all.group.json", "{}", "settings.json", "{}",
+	"f/a/odd.txt", "x",
+}
+
+// foreignTar is that archive as tar writes it, compressed or not.
+func foreignTar(t *testing.T, compressed bool, entries ...string) []byte {
+	t.Helper()
+	var b, packed bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := 0; i < len(entries); i += 2 {
+		h := &tar.Header{Name: "./" + entries[i], Mode: 0o644, Size: int64(len(entries[i+1])), Typeflag: tar.TypeReg}
+		if strings.HasSuffix(entries[i], "link") {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, entries[i+1], 0
+		}
+		err := w.WriteHeader(h)
+		if err == nil && h.Size > 0 {
+			_, err = w.Write([]byte(entries[i+1]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	if len(flows) != 1 || flows[0].path != "f/a/y" || string(flows[0].settings["summary"]) != `"f"` {
-		t.Errorf("%+v", flows)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
 	}
-	p := scripts[0]
-	if p.path != "f/a/x" || p.language != "python3" || string(p.settings["summary"]) != `"s"` || len(p.settings) != 4 {
-		t.Errorf("%+v", p)
+	if !compressed {
+		return b.Bytes()
+	}
+	z := gzip.NewWriter(&packed)
+	_, err := z.Write(b.Bytes())
+	if err = errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return packed.Bytes()
+}
+
+// TestImportOfWindmillsArchive: all that we have too is saved, the rest is named,
+// and a second time changes nothing.
+func TestImportOfWindmillsArchive(t *testing.T) {
+	c, err := client.New(client.Config{URL: realServer(t), Token: realToken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, data := range map[string][]byte{"x.zip": archive(t, foreign...), "x.tar": foreignTar(t, false, foreign...), "x.tar.gz": foreignTar(t, true, foreign...)} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const all = "2 scripts, 1 flow, 1 schedule, 1 folder, 2 variables and 1 resource: 8 "
+	for _, step := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"x.zip", "--dry-run"}, []string{all + "new, 8 skipped."}},
+		{[]string{"x.zip"}, []string{all + "new, 8 skipped.", "new        f/a/each (schedule)", "skipped    f/a/locked (variable)", "skipped    f/a/odd.txt (file)", "skipped    users/a@b.c (user)", "Skipped 1 HTTP trigger and 1 app", "plain_secret=true"}},
+		{[]string{"x.tar"}, []string{all + "unchanged, 8 skipped."}},
+		{[]string{"x.tar.gz", "--plain-secrets"}, []string{"3 variables and 1 resource: 1 new, 8 unchanged, 7 skipped."}},
+		{[]string{"x.zip", "-w", "other"}, []string{all + "new, 8 skipped."}},
+	} {
+		step.args[0] = filepath.Join(dir, step.args[0])
+		out := say(t, dir, "", exitJobFailed, append([]string{"import"}, step.args...)...)
+		for _, want := range step.want {
+			if !strings.Contains(strings.Join(strings.Fields(out), " "), strings.Join(strings.Fields(want), " ")) {
+				t.Errorf("%v: no %q in\n%s", step.args, want, out)
+			}
+		}
+		for line := range strings.Lines(out) {
+			if len(line) > 81 {
+				t.Errorf("%v: wider than 80 columns: %s", step.args, line)
+			}
+		}
+	}
+	if v, err := c.VariableValue(t.Context(), "f/a/token"); v != "hunter22 é" {
+		t.Error(v, err)
+	}
+	if r, err := c.Resource(t.Context(), "f/a/db"); err != nil || r.Type != "postgresql" || string(canonical(r.Value)) != `{"password":"$var:f/a/token","port":5432}` {
+		t.Error(r, err)
+	}
+	if s, err := c.Schedule(t.Context(), "f/a/each"); err != nil || s.Enabled || s.Summary != "noon" {
+		t.Error(s, err)
+	}
+	if s, err := c.Script(t.Context(), "f/a/page"); err != nil || s.Language != "php" {
+		t.Error(s, err)
+	}
+	say(t, dir, "", 0, "export", "-o", filepath.Join(dir, "again.zip"))
+	if out := say(t, dir, "", 0, "import", filepath.Join(dir, "again.zip")); !strings.Contains(out, "2 scripts and 1 flow: 3 unchanged.") {
+		t.Error(out)
+	}
+}
+
+// TestImportOfOurTarball: what our server gives for Windmill's call is taken
+// whole, by another workspace with secrets in plain text, by its own as it is.
+func TestImportOfOurTarball(t *testing.T) {
+	url := realServer(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "x")
+	write := func(data []byte) {
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(archive(t, foreign...))
+	say(t, dir, "", exitJobFailed, "import", file)
+	for _, step := range []struct{ query, workspace, want string }{
+		{"archive_type=zip&plain_secret=true", "other", "2 variables and 1 resource: 8 new."},
+		{"archive_type=tar&plain_secret=true", "other", "2 variables and 1 resource: 8 unchanged."},
+		{"archive_type=tar", "main", "2 variables and 1 resource: 8 unchanged."},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/api/w/main/workspaces/tarball?include_schedules=true&"+step.query, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+realToken)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status, err)
+		}
+		write(data)
+		if out := say(t, dir, "", 0, "import", file, "-w", step.workspace); !strings.Contains(strings.Join(strings.Fields(out), " "), step.want) {
+			t.Errorf("%s: %s", step.query, out)
+		}
 	}
 }
 
@@ -279,14 +426,14 @@ func FuzzReadArchive(f *testing.F) {
 		f.Add(b.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		scripts, _, _, err := readArchive(data)
+		all, err := readArchive(data)
 		if err != nil {
 			if code := sluice.CodeOf(err); code != sluice.CodeInvalid && code != sluice.CodeTooLarge {
 				t.Errorf("refused with %q: %v", code, err)
 			}
 			return
 		}
-		for _, p := range scripts {
+		for _, p := range all.scripts {
 			if !fs.ValidPath(p.path) {
 				t.Errorf("the path %q", p.path)
 			}
