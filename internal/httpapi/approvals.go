@@ -170,7 +170,7 @@ func (a *API) sign(ctx context.Context, in *signIn) (string, error) {
 }
 
 type resumeURLsJSON struct {
-	ApprovalPage string `json:"approvalPage" doc:"What there is to approve, as JSON: there is no page yet"`
+	ApprovalPage string `json:"approvalPage" doc:"Shows what there is to approve, and asks; to open it decides nothing"`
 	Resume       string `json:"resume"`
 	Cancel       string `json:"cancel"`
 }
@@ -187,7 +187,17 @@ func (a *API) resumeURLs(ctx context.Context, in *signIn) (resumeURLsJSON, error
 		}
 		return u
 	}
-	return resumeURLsJSON{ApprovalPage: link("get_flow"), Resume: link("resume"), Cancel: link("cancel")}, nil
+	return resumeURLsJSON{ApprovalPage: a.approvalPage(in, signature), Resume: link("resume"), Cancel: link("cancel")}, nil
+}
+
+// approvalPage is the place in the page for people that a link is about: what
+// stands in the fragment never reaches a server's log.
+func (a *API) approvalPage(in *signIn, signature string) string {
+	q := url.Values{"n": {strconv.FormatInt(in.ResumeID, 10)}, "signature": {signature}}
+	if in.Approver != "" {
+		q.Set("approver", in.Approver)
+	}
+	return a.o.BaseURL + "/#/" + url.PathEscape(in.Workspace) + "/approve/" + in.ID + "?" + q.Encode()
 }
 
 func (a *API) jobSignature(ctx context.Context, in *signIn) (string, error) { return a.sign(ctx, in) }

@@ -53,7 +53,12 @@ func TestApprovals(t *testing.T) {
 	follow(403, "GET", strings.Replace(ann.Cancel, "approver=ann", "approver=eve", 1), "")
 	follow(400, "GET", bob.Resume+"&payload=e", "")
 	r.finish(a, true, `"a"`)
-	page := follow(200, "GET", bob.ApprovalPage, "")
+	place, _, _ := strings.Cut(strings.TrimPrefix(bob.Resume, "/api/w/main/jobs_u/resume/"), "?")
+	parts := strings.Split(place, "/")
+	if want := "/#/main/approve/" + parts[0] + "?approver=bob+b&n=2&signature=" + parts[2]; bob.ApprovalPage != want {
+		t.Errorf("the page to approve: %s; want %s", bob.ApprovalPage, want)
+	}
+	page := follow(200, "GET", strings.Replace(bob.Resume, "/resume/", "/get_flow/", 1), "")
 	for _, part := range []string{`"approvers":[{"resume_id":1,"approver":"ann"}]`, `"step":"a"`, `"count":2`, `"form_schema":{"properties":`, `"type":"WaitingForEvents"`, `"id":"` + id + `"`, `"args"`} {
 		if has := strings.Contains(page, part); has != (part != `"args"`) {
 			t.Errorf("what the link is about has %s: %v: %s", part, has, page)

@@ -485,10 +485,25 @@ test('asks for an approval, and runs a flow again from one of its steps', async 
   await asks.getByRole('button', { name: 'Have somebody else decide' }).click();
   await dialog.getByLabel('Who is to decide').fill('bob');
   await dialog.getByRole('button', { name: 'Make the links' }).click();
-  const link = await dialog.getByRole('textbox', { name: 'Link that approves' }).inputValue();
+  const link = await dialog.getByRole('textbox', { name: 'Link to a page that asks' }).inputValue();
   await accessible('links to approve');
   await dialog.getByRole('button', { name: 'Close' }).click();
-  assert.equal((await fetch(link)).status, 200);
+  const mine = page;
+  const other = await browser.newContext({ viewport: { width: 1280, height: 860 } }); // of nobody who is signed in
+  page = await other.newPage();
+  await page.goto(link);
+  await page.getByText('bob', { exact: true }).waitFor();
+  await everywhere('the page to approve', () => page.getByRole('button', { name: 'Disapprove' }).waitFor());
+  await page.getByLabel('amount').fill('30');
+  await page.getByRole('button', { name: 'Approve', exact: true }).click();
+  await page.getByText('You have approved').waitFor();
+  await page.reload();
+  await page.getByText('You have approved').waitFor(); // it counts once
+  await page.goto(link.replace('approver=bob', 'approver=eve'));
+  await page.reload();
+  await page.getByText('The link is not one of this server').waitFor();
+  await other.close();
+  page = mine;
   await asks.getByText('Approved by bob.').waitFor(); // live
   await asks.getByLabel('amount').fill('40');
   await asks.getByRole('button', { name: 'Approve', exact: true }).click();
@@ -503,6 +518,15 @@ test('asks for an approval, and runs a flow again from one of its steps', async 
   await page.waitForFunction((was) => !location.hash.includes(was), id);
   await page.locator('[data-step="a"][data-state="success"]').waitFor(); // without another approval
   await page.getByRole('button', { name: 'b 1: Succeeded' }).or(page.locator('[data-step="b"][data-state="failure"]')).first().waitFor();
+
+  await server.api('POST', 'w/main/flows/create', { path: 'f/t/outer', value: { modules: [{ id: 'x', value: { type: 'flow', path: 'f/t/asks', input_transforms: {} } }] } });
+  const outer = await server.api('POST', 'w/main/jobs/run/f/f/t/outer', {});
+  await open(page, `run/${outer}`);
+  await page.locator('[data-step="x"][data-state="waiting"]').getByText('An approval is waited for within it').waitFor();
+  await page.getByRole('link', { name: 'Open the run' }).click();
+  await asks.waitFor();
+  await server.api('POST', `w/main/jobs_u/queue/cancel/${outer}`, {});
+  await asks.waitFor({ state: 'detached' });
 
   await open(page, `run/${await server.api('POST', 'w/main/jobs/run/f/f/t/asks', {})}`);
   await asks.getByRole('button', { name: 'Disapprove' }).click();
@@ -682,6 +706,14 @@ test('keeps of a flow what it does not know, and asks before it is lost', async 
   await page.locator('[data-step="first"]').waitFor();
   await page.getByRole('link', { name: '← Flows' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Stay here' }).click();
+  await page.getByRole('tab', { name: 'Advanced' }).click();
+  const suspend = page.locator('[data-option="suspend"]');
+  await suspend.getByRole('switch').check();
+  await suspend.getByLabel('Name of a new argument').fill('amount');
+  await page.keyboard.press('Enter');
+  await suspend.getByLabel('Type amount').selectOption('integer');
+  await suspend.getByLabel('Required amount').check();
+  await everywhere('the form of an approval', () => suspend.waitFor());
   await page.getByRole('tab', { name: 'Settings' }).click();
   await page.getByLabel('Max number of executions within the time window').fill('4');
   await page.getByLabel('Name of a new argument').fill('count');
@@ -689,12 +721,13 @@ test('keeps of a flow what it does not know, and asks before it is lost', async 
   await page.getByLabel('Type count').selectOption('integer');
   await everywhere('settings of a flow', () => heading('Concurrency limits'));
   await page.getByRole('tab', { name: 'As JSON' }).click();
-  await page.getByRole('textbox', { name: 'Code' }).getByText('"kept"').waitFor();
+  await page.getByRole('textbox', { name: 'Code' }).getByText('"first"').waitFor();
   await page.getByRole('button', { name: 'Save', exact: true }).click();
   await page.getByText('f/t/kept is saved').waitFor();
   const got = await server.api('GET', 'w/main/flows/get/f/t/kept');
   flow.value.modules[0].id = 'first';
   flow.value.concurrent_limit = 4;
+  flow.value.modules[0].suspend = { required_events: 1, timeout: 86400, resume_form: { schema: { type: 'object', properties: { amount: { type: 'integer' } }, required: ['amount'], order: ['amount'] } } };
   flow.schema.properties.count = { type: 'integer' };
   flow.schema.order.push('count');
   assert.deepEqual([got.value, got.schema, got.labels, got.description], [flow.value, flow.schema, flow.labels, flow.description]);

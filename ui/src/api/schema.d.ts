@@ -770,6 +770,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/w/{workspace}/jobs_u/cancel/{id}/{resume_id}/{signature}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Disapprove a step of a flow, by a signed link */
+        post: operations["cancelSuspendedJobPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/w/{workspace}/jobs_u/completed/get_result/{id}": {
         parameters: {
             query?: never;
@@ -813,6 +830,23 @@ export interface paths {
         };
         /** A job, waiting, running or completed */
         get: operations["getJob"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/w/{workspace}/jobs_u/get_flow/{id}/{resume_id}/{signature}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a signed link is about */
+        get: operations["getSuspendedJobFlow"];
         put?: never;
         post?: never;
         delete?: never;
@@ -883,6 +917,23 @@ export interface paths {
         put?: never;
         /** Cancel a job and end it for its callers at once; its slot stays with its process */
         post: operations["forceCancelQueuedJob"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/w/{workspace}/jobs_u/resume/{id}/{resume_id}/{signature}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approve a step of a flow, by a signed link */
+        post: operations["resumeSuspendedJobPost"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2066,7 +2117,7 @@ export interface components {
             why?: string;
         };
         ResumeURLs: {
-            /** @description What there is to approve, as JSON: there is no page yet */
+            /** @description Shows what there is to approve, and asks; to open it decides nothing */
             approvalPage?: string;
             cancel?: string;
             resume?: string;
@@ -2291,6 +2342,20 @@ export interface components {
             star_kwargs?: boolean;
             /** @enum {string} */
             type?: "Valid" | "Invalid";
+        };
+        SuspendedFlow: {
+            approvers?: components["schemas"]["Approver"][];
+            /**
+             * Format: int64
+             * @description Ours: approvals that are needed; left out while the step runs
+             */
+            count?: number;
+            /** @description Ours: schema of the value that is asked for */
+            form_schema?: unknown;
+            /** @description The flow's job */
+            job?: components["schemas"]["Job"];
+            /** @description Ours: the step that is to be approved */
+            step?: string;
         };
         Token: {
             /** Format: date-time */
@@ -4696,6 +4761,51 @@ export interface operations {
             };
         };
     };
+    cancelSuspendedJobPost: {
+        parameters: {
+            query?: {
+                /** @description Who approves; signed with the rest */
+                approver?: string;
+            };
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Id of the job, a UUID */
+                id: string;
+                /** @description Tells approvals of one step apart: the same one counts once */
+                resume_id: number;
+                /** @description Of job, resume_id and approver; it is what gives the right */
+                signature: string;
+            };
+            cookie?: never;
+        };
+        /** @description A JSON value, for the steps after it as resume */
+        requestBody?: {
+            content: {
+                "application/json": string;
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
     getCompletedJobResult: {
         parameters: {
             query?: never;
@@ -4793,6 +4903,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    getSuspendedJobFlow: {
+        parameters: {
+            query?: {
+                /** @description Who approves; signed with the rest */
+                approver?: string;
+            };
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Id of the job, a UUID */
+                id: string;
+                /** @description Tells approvals of one step apart: the same one counts once */
+                resume_id: number;
+                /** @description Of job, resume_id and approver; it is what gives the right */
+                signature: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SuspendedFlow"];
                 };
             };
             /** @description Error */
@@ -4935,6 +5085,51 @@ export interface operations {
         responses: {
             /** @description OK */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    resumeSuspendedJobPost: {
+        parameters: {
+            query?: {
+                /** @description Who approves; signed with the rest */
+                approver?: string;
+            };
+            header?: never;
+            path: {
+                workspace: string;
+                /** @description Id of the job, a UUID */
+                id: string;
+                /** @description Tells approvals of one step apart: the same one counts once */
+                resume_id: number;
+                /** @description Of job, resume_id and approver; it is what gives the right */
+                signature: string;
+            };
+            cookie?: never;
+        };
+        /** @description A JSON value, for the steps after it as resume */
+        requestBody?: {
+            content: {
+                "application/json": string;
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
