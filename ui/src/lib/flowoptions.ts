@@ -4,7 +4,7 @@ import { text } from '../text';
 
 export interface OptionField {
   at: string[];
-  kind: 'int' | 'seconds' | 'expr' | 'text' | 'bool' | 'json';
+  kind: 'int' | 'seconds' | 'expr' | 'text' | 'bool' | 'json' | 'form';
   label: string;
 }
 
@@ -54,6 +54,7 @@ export const options: Option[] = [
       { at: ['user_auth_required'], kind: 'bool', label: t.signedIn },
       { at: ['self_approval_disabled'], kind: 'bool', label: t.noSelf },
       { at: ['continue_on_disapprove_timeout'], kind: 'bool', label: t.goOn },
+      { at: ['resume_form', 'schema'], kind: 'form', label: t.form },
     ],
   },
   { name: 'sleep', ...t.sleep, fits: all, steps: true, begin: { type: 'static', value: 5 }, fields: [{ at: [], kind: 'seconds', label: t.seconds }] },

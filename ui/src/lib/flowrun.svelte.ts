@@ -24,6 +24,8 @@ export interface StepRun {
   /** Which of them is shown within. */
   chosen?: number;
   failedRetries: string[];
+  /** It is a flow, within which an approval is waited for. */
+  within?: boolean;
 }
 
 const NONE = '00000000-0000-0000-0000-000000000000';
@@ -94,7 +96,7 @@ export class FlowRun {
       const steps: Record<string, StepRun> = {};
       const unused = new Set<string>();
       if (job.flow_status) await this.#spread(this.#id, job.flow_status as FlowStatus, steps, unused);
-      await this.#whyWaits(steps);
+      await Promise.all([this.#whyWaits(steps), this.#asksWithin(steps)]);
       if (this.#closed) return;
       if (!job.root_job || job.root_job === job.id) this.root = job;
       else this.root ??= await this.#get(job.root_job, false).catch(() => undefined);
@@ -154,8 +156,20 @@ export class FlowRun {
     }
   }
 
+  /** asksWithin looks into the flows that are steps: one that waits for an approval does not just run. */
+  async #asksWithin(steps: Record<string, StepRun>): Promise<void> {
+    const flows = Object.entries(steps).filter(([id, s]) => s.state === 'running' && s.job && this.value && find(this.value, id)?.module.value.type === 'flow');
+    await Promise.all(
+      flows.slice(0, MOST).map(async ([, s]) => {
+        const job = await this.#get(s.job, false).catch(() => undefined);
+        const modules = (job?.flow_status as FlowStatus | undefined)?.modules ?? [];
+        if (modules.some((m) => m.type === 'WaitingForEvents')) [s.state, s.note, s.within] = ['waiting', text.flow.asksWithin, true];
+      }),
+    );
+  }
+
   async #whyWaits(steps: Record<string, StepRun>): Promise<void> {
-    const waiting = Object.values(steps).filter((s) => s.state === 'waiting' && s.job && !s.approvals);
+    const waiting = Object.values(steps).filter((s) => s.state === 'waiting' && s.job && !s.approvals && !s.within);
     await Promise.all(
       waiting.slice(0, MOST).map(async (s) => {
         try {
