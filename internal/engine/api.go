@@ -135,6 +135,11 @@ type GroupInfo struct {
 	Pause      limit.Pause
 	Typical    time.Duration
 	RoomAt     time.Time // next instant with room, if one is known; zero: now or unknown
+	FirstDue   time.Time // when the first in line was due; zero: nobody waits
+
+	// Used says how much of the limit was used lately, see [Engine.GroupsUsed]:
+	// what ran and what still counted, on the average of each part, the newest last.
+	Used []float64
 }
 
 // OverrideChange sets or clears an override.

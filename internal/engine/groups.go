@@ -12,7 +12,7 @@ import (
 // inWindowShown bounds how many counted executions a group's view counts.
 const inWindowShown = 1000
 
-// Groups lists groups in the byte order of their keys.
+// Groups lists groups.
 func (e *Engine) Groups(ctx context.Context, f store.GroupFilter) ([]*GroupInfo, error) {
 	return view(ctx, e, func(r store.Reader) ([]*GroupInfo, error) {
 		rows, err := r.Groups(f)
@@ -54,7 +54,14 @@ func (e *Engine) groupInfo(r store.Reader, g *store.Group) (*GroupInfo, error) {
 		o := g.Override
 		info.Override = &o
 	}
-	l, err := e.shownLimit(r, g)
+	first, err := firstLine(r, g)
+	if err != nil {
+		return nil, err
+	}
+	if first != nil {
+		info.FirstDue = first.Head.Due
+	}
+	l, err := e.shownLimit(r, g, first)
 	if err != nil || l == nil {
 		return info, err
 	}
@@ -72,18 +79,21 @@ func (e *Engine) groupInfo(r store.Reader, g *store.Group) (*GroupInfo, error) {
 	return info, err
 }
 
-// shownLimit returns the pushed limit to show a group by; nil if none is known.
-func (e *Engine) shownLimit(r store.Reader, g *store.Group) (*limit.Limit, error) {
+// firstLine returns the line whose first job is the first of its group; nil if
+// nobody waits.
+func firstLine(r store.Reader, g *store.Group) (first *store.Line, err error) {
 	lines, err := r.LinesOf(g.ID)
-	if err != nil {
-		return nil, err
-	}
-	var first *store.Line
 	for _, l := range lines {
 		if l.Head.Seq != 0 && (first == nil || l.Head.Compare(first.Head) < 0) {
 			first = l
 		}
 	}
+	return first, err
+}
+
+// shownLimit returns the pushed limit to show a group by, given its first line;
+// nil if none is known.
+func (e *Engine) shownLimit(r store.Reader, g *store.Group, first *store.Line) (*limit.Limit, error) {
 	if first != nil {
 		return &first.HeadLimit, nil
 	}

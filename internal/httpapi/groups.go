@@ -80,12 +80,14 @@ type groupJSON struct {
 	PausedWhy    string        `json:"paused_why,omitempty"`
 	TypicalMS    int64         `json:"typical_ms,omitempty" doc:"How long its executions last"`
 	RoomAt       *time.Time    `json:"room_at,omitempty" doc:"Next instant with room, if one is known"`
+	FirstDue     *time.Time    `json:"first_due,omitempty" doc:"When the first in line was due; absent if nobody waits"`
+	Used         []float64     `json:"used,omitempty" doc:"With usage_s: how many executions ran or still counted, on the average of each part of the time, the newest part last; of a busy group fewer parts are known"`
 }
 
 func groupForm(g *engine.GroupInfo, now time.Time) groupJSON {
 	f := groupJSON{
 		Key: g.Key, TotalRunning: g.Running, Waiting: g.Waiting, InWindow: g.InWindow,
-		MaxWaiting: g.MaxWaiting, TypicalMS: g.Typical.Milliseconds(), RoomAt: instant(g.RoomAt),
+		MaxWaiting: g.MaxWaiting, TypicalMS: g.Typical.Milliseconds(), RoomAt: instant(g.RoomAt), FirstDue: instant(g.FirstDue), Used: g.Used,
 	}
 	if g.Limit != nil {
 		n, window := g.Limit.N, int64(g.Limit.Window/time.Second)
@@ -201,6 +203,9 @@ type groupsIn struct {
 	Contains string `query:"contains" doc:"Keys that hold this text"`
 	Limit    int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Active   bool   `query:"active" doc:"Only groups with a job that runs or waits, an override or a pause"`
+	Order    string `query:"order_by" enum:"key,waiting,running" default:"key" doc:"By waiting or running: those with the most first; only the first of them are listed, next is null"`
+	UsageS   int64  `query:"usage_s" minimum:"60" maximum:"86400" doc:"Tell how much of each limit was used in so many seconds until now"`
+	Parts    int    `query:"usage_parts" minimum:"1" maximum:"60" default:"30" doc:"In so many equal parts"`
 }
 
 // AfterKey is the query parameter that continues a list of keys.
@@ -227,7 +232,23 @@ type groupsJSON struct {
 }
 
 func (a *API) groups(ctx context.Context, in *groupsIn) (groupsJSON, error) {
-	list, err := a.e.Groups(ctx, store.GroupFilter{KeyContains: in.Contains, AfterKey: in.key, Active: in.Active, Limit: in.Limit})
+	f := store.GroupFilter{KeyContains: in.Contains, AfterKey: in.key, Active: in.Active, Limit: in.Limit}
+	switch in.Order {
+	case "waiting":
+		f.Order = store.ByWaiting
+	case "running":
+		f.Order = store.ByHeld
+	}
+	if f.Order != store.ByKey && in.key != nil {
+		return groupsJSON{}, sluice.Invalid("after", "continues a list in the order of keys alone")
+	}
+	var list []*engine.GroupInfo
+	var err error
+	if in.UsageS > 0 {
+		list, err = a.e.GroupsUsed(ctx, f, engine.Usage{Span: seconds(in.UsageS), Parts: in.Parts})
+	} else {
+		list, err = a.e.Groups(ctx, f)
+	}
 	if err != nil {
 		return groupsJSON{}, err
 	}
@@ -236,7 +257,7 @@ func (a *API) groups(ctx context.Context, in *groupsIn) (groupsJSON, error) {
 	for _, g := range list {
 		out.Groups = append(out.Groups, groupForm(g, now))
 	}
-	if len(list) == in.Limit {
+	if len(list) == in.Limit && f.Order == store.ByKey {
 		out.Next = &list[len(list)-1].Key
 	}
 	return out, err

@@ -295,6 +295,8 @@ var routeTable = []struct {
 	{"GET /api/w/{workspace}/concurrency_groups/list_jobs", "/api/w/main/concurrency_groups/list_jobs?concurrency_key=k%2F1", "", 200, jsonMime, []string{"WAITING", "RUNNING", "!ENDED", `"obscured_jobs":[]`}},
 	{"GET /api/concurrency_groups/groups", "/api/concurrency_groups/groups?contains=k&limit=1", "", 200, jsonMime, []string{`"concurrency_key":"k/1"`, `"next":"k/1"`, `"source":"job"`}},
 	{"GET /api/concurrency_groups/groups", "/api/concurrency_groups/groups?after=k/1", "", 200, jsonMime, []string{`{"groups":[],"next":null}`}},
+	{"GET /api/concurrency_groups/groups", "/api/concurrency_groups/groups?order_by=waiting&limit=1&usage_s=60&usage_parts=2", "", 200, jsonMime, []string{`"concurrency_key":"k/1"`, `"next":null`, `"first_due":`, `/"used":\[0,0\.\d+\]|"used":\[0,[01]\]/`}},
+	{"GET /api/concurrency_groups/groups", "/api/concurrency_groups/groups?order_by=running&after=k/1", "", 400, textMime, []string{"after"}},
 	{"GET /api/concurrency_groups/executions/{key...}", "/api/concurrency_groups/executions/k%2F1?limit=10", "", 200, jsonMime, []string{`"script_path":"f/x/limited"`, `!"released_at"`, `"cut":false`, `"attempt":1`}},
 	{"GET /api/concurrency_groups/executions/{key...}", "/api/concurrency_groups/executions/nothing", "", 404, textMime, nil},
 	{"GET /api/concurrency_groups/get/{key...}", "/api/concurrency_groups/get/k%2F1", "", 200, jsonMime, []string{`"concurrency_key":"k/1"`, `"total_running":1`, `"concurrent_limit":1`, `"concurrency_window_from":"end"`, `!"override"`}},

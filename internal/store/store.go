@@ -321,8 +321,21 @@ type GroupFilter struct {
 	KeyContains string
 	AfterKey    *string // keys after it, in byte order
 	Active      bool    // only groups with a job held or waiting, an override or a pause
-	Limit       int     // 0: 1,000
+	Order       GroupOrder
+	Limit       int // 0: 1,000
 }
+
+// GroupOrder is the order of a list of groups. Under each but the first those
+// with the most come first, of equals in the byte order of their keys, and
+// AfterKey must be nil.
+type GroupOrder string
+
+// The orders: by key, by jobs that wait, by slots held.
+const (
+	ByKey     GroupOrder = ""
+	ByWaiting GroupOrder = "waiting"
+	ByHeld    GroupOrder = "held"
+)
 
 // FlowRun is what is kept of a flow's job beside the job, from its start on.
 type FlowRun struct {

@@ -58,7 +58,7 @@ type Reader interface {
 	// Group returns the group of a key, GroupByID that of an id.
 	Group(key string) (*Group, error)
 	GroupByID(id int64) (*Group, error)
-	// Groups returns groups in ascending byte order of their keys.
+	// Groups returns groups, in ascending byte order of their keys unless asked otherwise.
 	Groups(f GroupFilter) ([]*Group, error)
 	// Instant returns the instant of the launch or release with this number;
 	// ErrNotFound if no row holds it. It is one index look-up.

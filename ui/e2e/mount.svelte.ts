@@ -3,9 +3,10 @@ import { mount, type Component } from 'svelte';
 import '../src/app.css';
 import LimitInputs from '../src/parts/LimitInputs.svelte';
 import RunChart from '../src/parts/RunChart.svelte';
+import Spark from '../src/parts/Spark.svelte';
 import WaitCard from '../src/parts/WaitCard.svelte';
 
-const parts = { LimitInputs, RunChart, WaitCard } as unknown as Record<string, Component<Record<string, unknown>>>;
+const parts = { LimitInputs, RunChart, Spark, WaitCard } as unknown as Record<string, Component<Record<string, unknown>>>;
 
 /** What was drawn on canvases: texts, and what was stroked in which colour. */
 const drawn: { text?: string; x?: number; y?: number; colour: string; points?: [number, number][]; round?: boolean }[] = [];

@@ -261,6 +261,9 @@ test("shows a group with the API's numbers, and changes it", async () => {
   await page.getByRole('columnheader', { name: 'Key' }).getByRole('button').click();
   await page.getByRole('link', { name: key }).waitFor();
   await everywhere('limits', () => page.getByRole('link', { name: key }).waitFor());
+  await row(key).getByRole('img', { name: /^In use in the last hour: [0-9.]+ lately, [0-9.]+ at most, of 2$/ }).waitFor();
+  await page.getByRole('columnheader', { name: 'Running' }).getByRole('button').click();
+  await page.waitForFunction(() => document.querySelector('tbody tr')?.textContent?.includes('api/a'));
   await page.getByPlaceholder('Search keys').fill('no such key');
   await page.getByText('No key holds this text').waitFor();
   await page.getByPlaceholder('Search keys').fill('api/');

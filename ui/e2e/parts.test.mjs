@@ -76,6 +76,17 @@ test('a chart of concurrency shows how many ran at once, how many waited, and th
   await page.close();
 });
 
+test('a spark line ends now and leaves out what is not known', async () => {
+  const page = await show('Spark', { used: [0, 1, 2], n: 4, parts: 6 });
+  const said = 'In use in the last hour: 2 lately, 2 at most, of 4';
+  const box = await page.getByRole('img', { name: said }).boundingBox();
+  const line = await page.locator('.line').boundingBox();
+  assert.ok(Math.abs(line.x + line.width - box.x - box.width) < 2 && Math.abs(line.width / box.width - 0.5) < 0.05, 'three parts of six, the newest at the right edge');
+  const limit = await page.locator('.limit').boundingBox();
+  assert.ok(Math.abs((line.y - limit.y) / (line.y + line.height - limit.y) - 0.5) < 0.1, 'two of four: half way up to the limit');
+  await page.close();
+});
+
 test('a chart of durations has a mark for each run, on a scale of powers of ten, and tells of a dragged time', async () => {
   const jobs = [job('r', 5), job('f', 22, 21, { success: false, status: 'failure' }), job('b', 40, 30), job('a', 50, 49)];
   const page = await show('RunChart', { jobs, mode: 'duration' });

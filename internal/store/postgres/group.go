@@ -158,7 +158,7 @@ func orDefault(most int) int64 {
 }
 
 const qGroups = `SELECT ` + groupCols + ` FROM grp WHERE ($1::bytea IS NULL OR key > $1::bytea)
-AND ($2::bytea = ''::bytea OR position($2::bytea in key) > 0) AND (NOT $3::boolean OR active) ORDER BY key LIMIT $4::bigint`
+AND ($2::bytea = ''::bytea OR position($2::bytea in key) > 0) AND (NOT $3::boolean OR active) ORDER BY `
 
 // Groups implements [store.Reader].
 func (r *reader) Groups(f store.GroupFilter) ([]*store.Group, error) {
@@ -170,13 +170,21 @@ func (r *reader) Groups(f store.GroupFilter) ([]*store.Group, error) {
 	if f.Active {
 		sql = qActiveGroups
 	}
+	switch f.Order {
+	case store.ByKey:
+	case store.ByWaiting:
+		sql += `waiting DESC, `
+	case store.ByHeld:
+		sql += `taken - struck - released DESC, `
+	}
+	sql += `key LIMIT $4::bigint`
 	var list []*store.Group
 	err := r.rows(func(w *row) { list = append(list, scanGroup(w)) }, sql, after, raw(f.KeyContains), f.Active, orDefault(f.Limit))
 	return list, err
 }
 
 const qActiveGroups = `SELECT ` + groupCols + ` FROM grp WHERE active AND ($1::bytea IS NULL OR key > $1::bytea)
-AND ($2::bytea = ''::bytea OR position($2::bytea in key) > 0) AND $3::boolean ORDER BY key LIMIT $4::bigint`
+AND ($2::bytea = ''::bytea OR position($2::bytea in key) > 0) AND $3::boolean ORDER BY `
 
 // keepGroup takes over a group that was just locked.
 func (t *tx) keepGroup(g *store.Group) *groupEntry {

@@ -126,12 +126,19 @@ var (
 	qGroupsFrom = coldText(`SELECT ` + groupCols + ` FROM grp WHERE (?1 = x'' OR instr(key, ?1) > 0) ORDER BY key LIMIT ?2`)
 	qActive     = coldText(`SELECT ` + groupCols + ` FROM grp WHERE active = 1 AND key > ?1 AND (?2 = x'' OR instr(key, ?2) > 0) ORDER BY key LIMIT ?3`)
 	qActiveFrom = coldText(`SELECT ` + groupCols + ` FROM grp WHERE active = 1 AND (?1 = x'' OR instr(key, ?1) > 0) ORDER BY key LIMIT ?2`)
+	// These read all groups: somebody looks at them, nobody's start does.
+	qWaitingMost = coldText(`SELECT ` + groupCols + ` FROM grp WHERE active >= ?1 AND (?2 = x'' OR instr(key, ?2) > 0) ORDER BY waiting DESC, key LIMIT ?3`)
+	qHeldMost    = coldText(`SELECT ` + groupCols + ` FROM grp WHERE active >= ?1 AND (?2 = x'' OR instr(key, ?2) > 0) ORDER BY taken - struck - released DESC, key LIMIT ?3`)
 )
 
 // Groups implements [store.Reader].
 func (r *reader) Groups(f store.GroupFilter) ([]*store.Group, error) {
 	var s *stmt
 	switch {
+	case f.Order == store.ByWaiting:
+		s = r.c.use(qWaitingMost).bool(f.Active)
+	case f.Order == store.ByHeld:
+		s = r.c.use(qHeldMost).bool(f.Active)
 	case f.Active && f.AfterKey != nil:
 		s = r.c.use(qActive).blob(*f.AfterKey)
 	case f.Active:

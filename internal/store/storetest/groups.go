@@ -105,7 +105,21 @@ func groupList(w *world) {
 		w.equal("active after", list(r, store.GroupFilter{Active: true, AfterKey: ptr("B"), Limit: 1}), []string{"a"})
 	})
 	w.update(func(tx store.Tx) {
-		g := must(tx.Group("a"))
+		g := must(tx.Group("aXb"))
+		g.Taken, g.Struck, g.Launched, g.Released, g.Waiting = 5, 1, 4, 2, 1
+		ok(tx.SaveGroup(g))
+	})
+	w.both(func(r store.Reader) {
+		w.equal("most waiting first", list(r, store.GroupFilter{Order: store.ByWaiting, Limit: 3}), []string{"aXb", "b", ""})
+		w.equal("most held first", list(r, store.GroupFilter{Order: store.ByHeld, Limit: 3}), []string{"aXb", "a", ""})
+		w.equal("most held of the active", list(r, store.GroupFilter{Order: store.ByHeld, Active: true}), []string{"aXb", "a", "B", "b", "é"})
+		w.equal("most waiting with a text", list(r, store.GroupFilter{Order: store.ByWaiting, KeyContains: "a"}), []string{"aXb", "a", "a%b"})
+	})
+	w.update(func(tx store.Tx) {
+		g := must(tx.Group("aXb"))
+		g.Taken, g.Struck, g.Launched, g.Released, g.Waiting = 4, 0, 4, 4, 0
+		ok(tx.SaveGroup(g))
+		g = must(tx.Group("a"))
 		g.Launched, g.Released = 1, 1
 		ok(tx.SaveGroup(g))
 	})

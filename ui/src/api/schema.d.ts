@@ -1711,6 +1711,11 @@ export interface components {
              */
             concurrent_limit?: number;
             /**
+             * Format: date-time
+             * @description When the first in line was due; absent if nobody waits
+             */
+            first_due?: string;
+            /**
              * Format: int64
              * @description Executions that have ended, or in start mode begun, and still count; at most 1,000 are counted
              */
@@ -1740,6 +1745,8 @@ export interface components {
              * @description How long its executions last
              */
             typical_ms?: number;
+            /** @description With usage_s: how many executions ran or still counted, on the average of each part of the time, the newest part last; of a busy group fewer parts are known */
+            used?: number[];
             /** Format: int64 */
             waiting?: number;
         };
@@ -2702,6 +2709,12 @@ export interface operations {
                 limit?: number;
                 /** @description Only groups with a job that runs or waits, an override or a pause */
                 active?: boolean;
+                /** @description By waiting or running: those with the most first; only the first of them are listed, next is null */
+                order_by?: "key" | "waiting" | "running";
+                /** @description Tell how much of each limit was used in so many seconds until now */
+                usage_s?: number;
+                /** @description In so many equal parts */
+                usage_parts?: number;
             };
             header?: never;
             path?: never;

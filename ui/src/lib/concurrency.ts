@@ -68,6 +68,8 @@ export interface Part {
   to: number;
   /** Slots held on the average. */
   held: number;
+  /** Of these, and of what had ended and still counted, on the average. */
+  used: number;
   /** How many started, and how long half of them, and 95% of them, had waited at most; NaN if none did. */
   starts: number;
   p50: number;
@@ -75,20 +77,26 @@ export interface Part {
 }
 
 /** history divides a time into parts and says what held slots and how long starts had waited. */
-export function history(runs: { due: number; start: number; end: number }[], from: number, to: number, parts: number): Part[] {
+export function history(runs: { due: number; start: number; end: number; until: number }[], from: number, to: number, parts: number): Part[] {
   const size = (to - from) / parts;
   const held = new Array<number>(parts).fill(0);
+  const used = new Array<number>(parts).fill(0);
   const waits = Array.from({ length: parts }, (): number[] => []);
+  const spread = (into: number[], start: number, end: number) => {
+    const first = Math.max(Math.floor((start - from) / size), 0);
+    const last = Math.min(Math.floor((Math.min(end, to) - from) / size), parts - 1);
+    for (let i = first; i <= last; i++) into[i]! += Math.max(Math.min(end, from + (i + 1) * size) - Math.max(start, from + i * size), 0) / size;
+  };
   for (const r of runs) {
+    spread(held, r.start, r.end);
+    spread(used, r.start, r.until);
     const first = Math.max(Math.floor((r.start - from) / size), 0);
-    const last = Math.min(Math.floor((Math.min(r.end, to) - from) / size), parts - 1);
-    for (let i = first; i <= last; i++) held[i]! += Math.max(Math.min(r.end, from + (i + 1) * size) - Math.max(r.start, from + i * size), 0) / size;
     if (r.start >= from && r.start < to && Number.isFinite(r.due)) waits[first]?.push(Math.max(r.start - r.due, 0));
   }
   return waits.map((w, i) => {
     w.sort((a, b) => a - b);
     const at = (q: number) => (w.length === 0 ? NaN : w[Math.max(Math.ceil(q * w.length) - 1, 0)]!);
-    return { from: from + i * size, to: from + (i + 1) * size, held: held[i]!, starts: w.length, p50: at(0.5), p95: at(0.95) };
+    return { from: from + i * size, to: from + (i + 1) * size, held: held[i]!, used: used[i]!, starts: w.length, p50: at(0.5), p95: at(0.95) };
   });
 }
 
