@@ -59,13 +59,29 @@ func seed(ctx context.Context, e *engine.Engine) (int, error) {
 			saved++
 		}
 	}
-	return saved, nil
+	if saved == 0 {
+		return 0, nil
+	}
+	return saved, openDemo(ctx, e)
+}
+
+// seeder is in whose name examples are saved.
+var seeder = engine.Who{Editor: engine.Editor{Username: "admin"}, Admin: true}
+
+// openDemo makes the folder of the examples, which is everybody's, unless there
+// is one.
+func openDemo(ctx context.Context, e *engine.Engine) error {
+	err := e.CreateFolder(ctx, mainWorkspace, json.RawMessage(`{"name":"demo","summary":"Examples","owners":[],"extra_perms":{"g/all":true}}`), seeder)
+	if err != nil && sluice.CodeOf(err) != sluice.CodeConflict {
+		return fmt.Errorf("make the folder of the examples: %w", err)
+	}
+	return nil
 }
 
 // seedSchedule saves an example schedule unless there is one at its path.
 func seedSchedule(ctx context.Context, e *engine.Engine, name string) (bool, error) {
 	where := strings.TrimSuffix(name, scheduleExt)
-	_, err := e.Schedule(ctx, mainWorkspace, where)
+	_, err := e.Schedule(ctx, mainWorkspace, where, seeder)
 	if err == nil || sluice.CodeOf(err) != sluice.CodeNotFound {
 		return false, err
 	}
@@ -77,7 +93,7 @@ func seedSchedule(ctx context.Context, e *engine.Engine, name string) (bool, err
 	if err != nil {
 		return false, err
 	}
-	err = e.CreateSchedule(ctx, mainWorkspace, data, engine.Editor{Username: "admin"})
+	err = e.CreateSchedule(ctx, mainWorkspace, data, seeder)
 	if sluice.CodeOf(err) == sluice.CodeConflict { // another server was first
 		return false, nil
 	}

@@ -35,9 +35,11 @@ type NewJob struct {
 	Tag          string        // "": the script's, else its language
 	CreatedBy    string
 	Email        string
-	ParentJob    string
-	RootJob      string
-	Schedule     string // path of the schedule that it is a run of
+	// By is who asks, and must be allowed to run it; nil: the server itself.
+	By        *Who
+	ParentJob string
+	RootJob   string
+	Schedule  string // path of the schedule that it is a run of
 
 	QueueLimit      *int64        // refuse if more than this many would wait in the group
 	MaxWait         time.Duration // fail with WaitedTooLong if not started so long after it is due; 0: the script's
@@ -78,6 +80,7 @@ type NewScript struct {
 	Body      json.RawMessage // the object as pushed; it is validated and stored as it is
 	CreatedBy string
 	Email     string
+	By        *Who // who saves it, and must be allowed to; nil: the server itself
 	// ApplyToWaiting gives jobs of the path that wait already the new N, W and
 	// mode; their key stays.
 	ApplyToWaiting bool

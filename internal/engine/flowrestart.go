@@ -20,6 +20,7 @@ type Restart struct {
 	Part  int    // of a loop or a branchall: the iteration or branch to begin with, from 0; those before it are taken over
 	By    string
 	Email string
+	As    *Who // who asks, and must be allowed to run it; nil: the server itself
 }
 
 // RestartFlow pushes a new run of what a completed flow ran, with its arguments,
@@ -56,6 +57,9 @@ func (e *Engine) RestartFlow(ctx context.Context, workspace, id string, from Res
 		} else if err != nil {
 			return err
 		}
+		if err := from.allowed(tx, old, a.v); err != nil {
+			return err
+		}
 		state, results, err := a.restart(from.Step)
 		if err != nil {
 			return err
@@ -70,6 +74,17 @@ func (e *Engine) RestartFlow(ctx context.Context, workspace, id string, from Res
 		return e.pushAgain(tx, old, newID, from, state, results)
 	})
 	return newID, err
+}
+
+// allowed refuses to run again what somebody may not run.
+func (from *Restart) allowed(r store.Reader, old *sluice.Job, v *flow.Value) error {
+	switch {
+	case from.As == nil:
+		return nil
+	case old.Kind == sluice.KindFlowPreview:
+		return from.As.callsOf(r, old.Workspace, v)
+	}
+	return from.As.allow(r, old.Workspace, store.KindFlow, old.Path, store.RightRead)
 }
 
 // restart returns the state of a run that begins with a step, and the results

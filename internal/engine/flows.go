@@ -25,6 +25,9 @@ type NewFlow struct {
 	// archived if Body names another, which makes it a move. "": there must be
 	// no flow at the path of Body yet, but an archived one.
 	Replaces string
+	// By is who saves it, and must be allowed to, and to read what its steps run;
+	// nil: the server itself.
+	By *Who
 	// ApplyToWaiting gives jobs of the flow and of its inline steps that wait
 	// already the new N, W and mode; their keys stay.
 	ApplyToWaiting bool
@@ -98,6 +101,9 @@ func (e *Engine) SaveFlow(ctx context.Context, workspace string, f NewFlow) (int
 		if err := needWorkspace(tx, workspace); err != nil {
 			return err
 		}
+		if err := f.allowed(tx, workspace, body.Path, value); err != nil {
+			return err
+		}
 		next := *row
 		if n, err = saveFlow(tx, &next, f.Replaces); err != nil {
 			return err
@@ -113,6 +119,22 @@ func (e *Engine) SaveFlow(ctx context.Context, workspace string, f NewFlow) (int
 		return e.applyFlowToWaiting(tx, workspace, body.Path, limits)
 	})
 	return n, err
+}
+
+// allowed refuses what whoever saves a flow may not do.
+func (f *NewFlow) allowed(tx store.Tx, workspace, path string, v *flow.Value) error {
+	if f.By == nil {
+		return nil
+	}
+	if f.Replaces != "" {
+		if err := f.By.allow(tx, workspace, store.KindFlow, f.Replaces, store.RightWrite); err != nil {
+			return err
+		}
+	}
+	if err := f.By.put(tx, workspace, store.KindFlow, path); err != nil {
+		return err
+	}
+	return f.By.callsOf(tx, workspace, v)
 }
 
 // flowVersion makes the row of a pushed flow.
@@ -147,6 +169,9 @@ func saveFlow(tx store.Tx, row *store.Flow, replaces string) (int64, error) {
 	}
 	if replaces != "" && replaces != row.Path {
 		if err := archiveFlow(tx, row.Workspace, replaces, true); err != nil {
+			return 0, err
+		}
+		if err := tx.MoveGrants(row.Workspace, store.KindFlow, replaces, row.Path); err != nil {
 			return 0, err
 		}
 	}
@@ -255,8 +280,10 @@ func archiveFlow(tx store.Tx, workspace, path string, archived bool) error {
 // Jobs of it that wait or run go on; its text is erased when none does.
 func (e *Engine) DeleteFlow(ctx context.Context, workspace, path string) error {
 	return e.store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.DeleteFlow(workspace, path)
-		return err
+		if _, err := tx.DeleteFlow(workspace, path); err != nil {
+			return err
+		}
+		return tx.DropGrants(workspace, store.KindFlow, path)
 	})
 }
 

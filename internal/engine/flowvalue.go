@@ -88,6 +88,9 @@ func (e *Engine) buildFlow(tx store.Tx, j *sluice.Job, n *NewJob) (s limit.Setti
 		row, err = tx.Flow(n.Workspace, n.FlowPath)
 		err = notFound(err, "there is no flow %s in workspace %s", n.FlowPath, n.Workspace)
 	}
+	if err == nil && n.By != nil {
+		err = n.By.allow(tx, n.Workspace, store.KindFlow, row.Path, store.RightRead)
+	}
 	switch {
 	case err != nil:
 		return s, 0, err
@@ -146,6 +149,11 @@ func (e *Engine) buildFlowPreview(tx store.Tx, j *sluice.Job, n *NewJob) (s limi
 	v, err := flow.Parse(p.Value)
 	if err != nil {
 		return s, 0, flowError(err)
+	}
+	if n.By != nil {
+		if err := n.By.callsOf(tx, n.Workspace, v); err != nil {
+			return s, 0, err
+		}
 	}
 	j.Kind, j.Path, j.Content = sluice.KindFlowPreview, p.Path, string(p.Value)
 	if s = v.Limits; p.Path == "" && s.Key == nil {

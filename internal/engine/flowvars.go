@@ -9,6 +9,7 @@ import (
 
 	"sluice"
 	"sluice/flow"
+	"sluice/internal/store"
 )
 
 // Bounds on what one expression reads.
@@ -100,7 +101,7 @@ func (s *resolver) stored(ref string) (json.RawMessage, error) {
 	var err error
 	if strings.HasPrefix(ref, varMark) {
 		v, err = s.variable(path)
-	} else if err = s.who.readable("resource", path); err == nil {
+	} else if err = s.who.allow(s.r, s.workspace, store.KindResource, path, store.RightRead); err == nil {
 		row, e := s.r.Resource(s.workspace, path)
 		if err = notFound(e, "there is no resource %s", path); err == nil {
 			v = row.Value

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"sluice"
@@ -66,9 +67,35 @@ func writeFolder(f *store.Folder, fields map[string]json.RawMessage) (err error)
 	return err
 }
 
-// CreateFolder saves a new folder and returns its name. Conflict: there is one
-// of that name.
-func (e *Engine) CreateFolder(ctx context.Context, workspace string, raw json.RawMessage, by Editor) error {
+// owner names somebody in lists of owners and grants.
+func (w Who) owner() string { return "u/" + w.Username }
+
+// folderNames are the folders that somebody may see; nil: all.
+func (w Who) folderNames() []string {
+	if w.Admin {
+		return nil
+	}
+	return w.FolderNames(store.RightRead)
+}
+
+// ownsFolder refuses to change a folder to whoever does not own it.
+func (w Who) ownsFolder(name string) error {
+	switch right := w.at("f/" + name); {
+	case right >= store.RightOwn:
+		return nil
+	case right == store.RightNone:
+		return noFolder(name)
+	}
+	return sluice.Errorf(sluice.CodeForbidden, "only its owners and administrators may change the folder %s", name)
+}
+
+func noFolder(name string) error {
+	return sluice.Errorf(sluice.CodeNotFound, "there is no folder %s", name)
+}
+
+// CreateFolder saves a new folder. Whoever makes one and is no administrator is
+// one of its owners. Conflict: there is one of that name.
+func (e *Engine) CreateFolder(ctx context.Context, workspace string, raw json.RawMessage, by Who) error {
 	name, fields, err := folderBody(raw)
 	if err != nil {
 		return err
@@ -77,10 +104,15 @@ func (e *Engine) CreateFolder(ctx context.Context, workspace string, raw json.Ra
 		return err
 	}
 	f := &store.Folder{Workspace: workspace, Name: name, CreatedBy: by.Username, EditedBy: by.Username}
+	if !by.Admin {
+		if err := addOwner(fields, by.owner()); err != nil {
+			return err
+		}
+	}
 	if err := writeFolder(f, fields); err != nil {
 		return err
 	}
-	return e.store.Update(ctx, func(tx store.Tx) error {
+	return e.changePeople(ctx, func(tx store.Tx) error {
 		if err := needWorkspace(tx, workspace); err != nil {
 			return err
 		}
@@ -96,18 +128,44 @@ func (e *Engine) CreateFolder(ctx context.Context, workspace string, raw json.Ra
 		if errors.Is(err, store.ErrExists) {
 			return &sluice.Error{Code: sluice.CodeConflict, Field: "name", Message: "there is a folder " + f.Name + " already; update it"}
 		}
-		return err
+		if err == nil && !by.Admin {
+			err = unused(tx, workspace, name)
+		}
+		if err != nil {
+			return err
+		}
+		return grantFolder(tx, f, fields)
 	})
 }
 
-// UpdateFolder replaces the fields of a folder that the change names. NotFound:
-// there is none of that name.
-func (e *Engine) UpdateFolder(ctx context.Context, workspace, name string, raw json.RawMessage, by Editor) error {
-	_, change, err := folderBody(raw)
-	if err != nil {
+// unused refuses to make a folder around what stands there already: whoever
+// owns a folder may do everything with what is in it.
+func unused(r store.Reader, workspace, name string) error {
+	start := "f/" + name + "/"
+	found := 0
+	count := func(n int, err error) error { found += n; return err }
+	err := errors.Join(
+		count(length(r.Scripts(store.ScriptFilter{Workspace: workspace, PathStart: start, Limit: 1}))),
+		count(length(r.Scripts(store.ScriptFilter{Workspace: workspace, PathStart: start, Archived: true, Limit: 1}))),
+		count(length(r.Flows(store.FlowFilter{Workspace: workspace, PathStart: start, Limit: 1}))),
+		count(length(r.Flows(store.FlowFilter{Workspace: workspace, PathStart: start, Archived: true, Limit: 1}))),
+		count(length(r.Schedules(store.ScheduleFilter{Workspace: workspace, PathStart: start, Limit: 1}))),
+		count(length(r.Variables(store.VariableFilter{Workspace: workspace, PathStart: start, Limit: 1}))),
+		count(length(r.Resources(store.VariableFilter{Workspace: workspace, PathStart: start, Limit: 1, Bare: true}))))
+	if err == nil && found > 0 {
+		err = sluice.Errorf(sluice.CodeForbidden, "there are things below f/%s/ already, so that an administrator has to make the folder", name)
+	}
+	return err
+}
+
+func length[T any](list []T, err error) (int, error) { return len(list), err }
+
+// changeFolder changes the fields of a folder, and what follows from them.
+func (e *Engine) changeFolder(ctx context.Context, workspace, name string, by Who, change func(fields map[string]json.RawMessage) error) error {
+	if err := by.ownsFolder(name); err != nil {
 		return err
 	}
-	return e.store.Update(ctx, func(tx store.Tx) error {
+	return e.changePeople(ctx, func(tx store.Tx) error {
 		f, err := tx.LockFolder(workspace, name)
 		if err != nil {
 			return notFound(err, "there is no folder %s", name)
@@ -116,34 +174,64 @@ func (e *Engine) UpdateFolder(ctx context.Context, workspace, name string, raw j
 		if err := json.Unmarshal(f.Body, &fields); err != nil {
 			return fmt.Errorf("read folder %s: %w", name, err)
 		}
-		for field, v := range change {
-			fields[field] = v
+		if err := change(fields); err != nil {
+			return err
 		}
 		if err := writeFolder(f, fields); err != nil {
 			return err
 		}
 		f.EditedBy, f.EditedAt = by.Username, tx.Now()
-		return tx.SaveFolder(f)
+		if err := tx.SaveFolder(f); err != nil {
+			return err
+		}
+		return grantFolder(tx, f, fields)
+	})
+}
+
+// UpdateFolder replaces the fields of a folder that the change names. NotFound:
+// there is none of that name.
+func (e *Engine) UpdateFolder(ctx context.Context, workspace, name string, raw json.RawMessage, by Who) error {
+	_, change, err := folderBody(raw)
+	if err != nil {
+		return err
+	}
+	return e.changeFolder(ctx, workspace, name, by, func(fields map[string]json.RawMessage) error {
+		maps.Copy(fields, change)
+		return nil
 	})
 }
 
 // DeleteFolder deletes a folder; what stands under it stays. NotFound: there is
 // none of that name.
-func (e *Engine) DeleteFolder(ctx context.Context, workspace, name string) error {
-	return e.store.Update(ctx, func(tx store.Tx) error {
-		return notFound(tx.DeleteFolder(workspace, name), "there is no folder %s", name)
+func (e *Engine) DeleteFolder(ctx context.Context, workspace, name string, by Who) error {
+	if err := by.ownsFolder(name); err != nil {
+		return err
+	}
+	return e.changePeople(ctx, func(tx store.Tx) error {
+		if err := notFound(tx.DeleteFolder(workspace, name), "there is no folder %s", name); err != nil {
+			return err
+		}
+		return tx.DropGrants(workspace, store.KindFolder, name)
 	})
 }
 
-// Folder returns a folder. NotFound: there is none of that name.
-func (e *Engine) Folder(ctx context.Context, workspace, name string) (*store.Folder, error) {
+// Folder returns a folder that somebody may see. NotFound: there is none of that name.
+func (e *Engine) Folder(ctx context.Context, workspace, name string, by Who) (*store.Folder, error) {
+	if by.at("f/"+name) < store.RightRead {
+		return nil, noFolder(name)
+	}
 	return view(ctx, e, func(r store.Reader) (*store.Folder, error) {
 		f, err := r.Folder(workspace, name)
 		return f, notFound(err, "there is no folder %s", name)
 	})
 }
 
-// Folders lists folders by name, at most limit from offset.
-func (e *Engine) Folders(ctx context.Context, workspace string, offset, limit int) ([]*store.Folder, error) {
-	return view(ctx, e, func(r store.Reader) ([]*store.Folder, error) { return r.Folders(workspace, offset, limit) })
+// OwnsFolder reports whether somebody may change a folder and say who may what in it.
+func (w Who) OwnsFolder(name string) bool { return w.ownsFolder(name) == nil }
+
+// Folders lists folders that somebody may see by name, at most limit from offset.
+func (e *Engine) Folders(ctx context.Context, workspace string, offset, limit int, by Who) ([]*store.Folder, error) {
+	return view(ctx, e, func(r store.Reader) ([]*store.Folder, error) {
+		return r.Folders(workspace, by.folderNames(), offset, limit)
+	})
 }

@@ -38,19 +38,23 @@ type identities struct {
 	tokens  map[string]known // by hash
 	persons map[string]known // by email
 	open    map[string]known // workspaces that are not archived, by id
+	belongs map[string]known // groups and folders of a member, by workspace, username and email
+	sights  map[string]known // what members may see that their paths do not say
 	used    map[string]time.Time
 }
 
 type known struct {
-	id    *Identity
-	until time.Duration // uptime
+	id      *Identity
+	belongs *belongings
+	sees    bool
+	until   time.Duration // uptime
 }
 
-func (c *identities) get(m *map[string]known, key string, now time.Duration) (*Identity, bool, int64) {
+func (c *identities) get(m *map[string]known, key string, now time.Duration) (known, bool, int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k, ok := (*m)[key]
-	return k.id, ok && now < k.until, c.gen
+	return k, ok && now < k.until, c.gen
 }
 
 func (c *identities) put(m *map[string]known, key string, k known, gen int64) {
@@ -69,7 +73,7 @@ func (c *identities) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gen++
-	c.tokens, c.persons, c.open = nil, nil, nil
+	c.tokens, c.persons, c.open, c.belongs, c.sights = nil, nil, nil, nil, nil
 }
 
 func (c *identities) noteUse(hash string, at time.Time) {
@@ -90,9 +94,9 @@ func tokenHash(token string) string {
 // is unknown or has expired, or its owner is disabled.
 func (e *Engine) Identify(ctx context.Context, token string) (*Identity, error) {
 	hash := tokenHash(token)
-	id, ok, gen := e.people.get(&e.people.tokens, hash, e.o.Uptime())
+	k, ok, gen := e.people.get(&e.people.tokens, hash, e.o.Uptime())
 	if ok {
-		return id, nil
+		return k.id, nil
 	}
 	var now time.Time
 	id, err := view(ctx, e, func(r store.Reader) (*Identity, error) {
@@ -121,22 +125,49 @@ func (e *Engine) Identify(ctx context.Context, token string) (*Identity, error) 
 	if !id.Token.ExpiresAt.IsZero() {
 		ttl = min(ttl, id.Token.ExpiresAt.Sub(now))
 	}
-	e.people.put(&e.people.tokens, hash, known{id, e.o.Uptime() + ttl}, gen)
+	e.people.put(&e.people.tokens, hash, known{id: id, until: e.o.Uptime() + ttl}, gen)
 	return id, nil
 }
 
 // Person returns who has an email, for those who act in somebody's name. The
 // error has code unauthorized if there is no such user, or it is disabled.
 func (e *Engine) Person(ctx context.Context, email string) (*Identity, error) {
-	id, ok, gen := e.people.get(&e.people.persons, email, e.o.Uptime())
+	k, ok, gen := e.people.get(&e.people.persons, email, e.o.Uptime())
 	if ok {
-		return id, nil
+		return k.id, nil
 	}
 	id, err := view(ctx, e, func(r store.Reader) (*Identity, error) { return identityOf(r, email) })
 	if err == nil {
-		e.people.put(&e.people.persons, email, known{id, e.o.Uptime() + identityTTL}, gen)
+		e.people.put(&e.people.persons, email, known{id: id, until: e.o.Uptime() + identityTTL}, gen)
 	}
 	return id, err
+}
+
+// Creator returns in whose name a job runs, whatever has become of it: the
+// rights of a job are those of its creator. Whoever uses the server's own token
+// is no user that could be deleted or disabled. The error has code unauthorized
+// if there is no such user any more, or it is disabled.
+func (e *Engine) Creator(ctx context.Context, username, email string) (*Identity, error) {
+	return e.orOwner(username, email)(e.Person(ctx, email))
+}
+
+// orOwner stands in for the owner of the server's own token, if nobody else has
+// the email.
+func (e *Engine) orOwner(username, email string) func(*Identity, error) (*Identity, error) {
+	return func(id *Identity, err error) (*Identity, error) {
+		if sluice.CodeOf(err) == sluice.CodeUnauthorized && email == e.o.Email {
+			return &Identity{User: store.User{Email: email, Username: username, SuperAdmin: true}}, nil
+		}
+		return id, err
+	}
+}
+
+// RoleIn returns what somebody is in a workspace.
+func (id *Identity) RoleIn(workspace string) sluice.Role {
+	if id.User.SuperAdmin {
+		return sluice.RoleAdmin
+	}
+	return id.Roles[workspace]
 }
 
 func identityOf(r store.Reader, email string) (*Identity, error) {
@@ -172,7 +203,7 @@ func (e *Engine) WorkspaceOpen(ctx context.Context, id string) (bool, error) {
 		return false, nil
 	}
 	if err == nil {
-		e.people.put(&e.people.open, id, known{nil, e.o.Uptime() + identityTTL}, gen)
+		e.people.put(&e.people.open, id, known{until: e.o.Uptime() + identityTTL}, gen)
 	}
 	return err == nil, err
 }

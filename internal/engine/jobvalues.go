@@ -47,23 +47,17 @@ func (u *unit) prepare(j *sluice.Job, content string) (r ready, why json.RawMess
 
 // creatorOf returns in whose name a job reads variables: as its token would.
 func (e *Engine) creatorOf(r store.Reader, j *sluice.Job) (Who, error) {
-	id, err := identityOf(r, j.Email)
-	switch {
-	case err == nil:
-		role := id.Roles[j.Workspace]
-		if id.User.SuperAdmin {
-			role = sluice.RoleAdmin
-		}
-		if !role.AtLeast(sluice.RoleOperator) {
-			return Who{}, sluice.Errorf(sluice.CodeForbidden, "cannot be resolved: %s is no member of the workspace %s any more", j.Email, j.Workspace)
-		}
-		return Who{Editor: Editor{Username: id.User.Username, Email: j.Email}, Admin: role.AtLeast(sluice.RoleAdmin)}, nil
-	case sluice.CodeOf(err) == sluice.CodeUnauthorized && j.Email == e.o.Email:
-		return Who{Editor: Editor{Username: j.CreatedBy, Email: j.Email}, Admin: true}, nil
-	case sluice.CodeOf(err) == sluice.CodeUnauthorized:
+	id, err := e.orOwner(j.CreatedBy, j.Email)(identityOf(r, j.Email))
+	if sluice.CodeOf(err) == sluice.CodeUnauthorized {
 		return Who{}, sluice.Errorf(sluice.CodeForbidden, "cannot be resolved: who started the job, %s, is no user, or is disabled", j.Email)
+	} else if err != nil {
+		return Who{}, err
 	}
-	return Who{}, err
+	w := Member{Username: id.User.Username, Email: j.Email, Role: id.RoleIn(j.Workspace), Job: true}
+	if !w.Role.AtLeast(sluice.RoleOperator) {
+		return Who{}, sluice.Errorf(sluice.CodeForbidden, "cannot be resolved: %s is no member of the workspace %s any more", j.Email, j.Workspace)
+	}
+	return e.whoIn(r, j.Workspace, w)
 }
 
 // withConnection adds to the arguments of a statement the resource that a

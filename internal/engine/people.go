@@ -179,8 +179,23 @@ func (e *Engine) DeleteUser(ctx context.Context, email string) error {
 		if err := notTheLast(tx, email); err != nil {
 			return err
 		}
+		if err := dropGrants(tx, email); err != nil {
+			return err
+		}
 		return notFound(tx.DeleteUser(email), "there is no user %s", email)
 	})
+}
+
+// dropGrants takes from a user what it was given in its workspaces: somebody who
+// has its name later does not inherit it.
+func dropGrants(tx store.Tx, email string) error {
+	list, err := tx.Memberships(email)
+	for _, m := range list {
+		if err == nil {
+			err = tx.DropGrantee(m.Workspace, "u/"+m.Username)
+		}
+	}
+	return err
 }
 
 // notTheLast refuses to take from an instance its only administrator.
@@ -291,6 +306,9 @@ func (e *Engine) RemoveMember(ctx context.Context, workspace, username string) e
 	return e.changePeople(ctx, func(tx store.Tx) error {
 		m, err := memberNamed(tx, workspace, username)
 		if err != nil {
+			return err
+		}
+		if err := tx.DropGrantee(workspace, "u/"+username); err != nil {
 			return err
 		}
 		return tx.DeleteMember(workspace, m.Email)

@@ -146,7 +146,7 @@ func (s *resolver) value(ref string) (json.RawMessage, error) {
 }
 
 func (s *resolver) variable(path string) (json.RawMessage, error) {
-	if err := s.who.readable("variable", path); err != nil {
+	if err := s.who.allow(s.r, s.workspace, store.KindVariable, path, store.RightRead); err != nil {
 		return nil, err
 	}
 	v, err := s.r.Variable(s.workspace, path)
@@ -178,7 +178,7 @@ func asJSON(text string) (json.RawMessage, error) {
 }
 
 func (s *resolver) resource(path string) (json.RawMessage, error) {
-	if err := s.who.readable("resource", path); err != nil {
+	if err := s.who.allow(s.r, s.workspace, store.KindResource, path, store.RightRead); err != nil {
 		return nil, err
 	}
 	switch {

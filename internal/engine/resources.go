@@ -56,6 +56,23 @@ func (c *ResourceChange) apply(tx store.Tx, s *store.Resource, by Who) {
 	}
 }
 
+// needs returns the right that it takes to write a resource of a type: what
+// scripts remember, whoever runs them writes.
+func (w Who) needs(kind string) store.Right {
+	if w.Job && kind == StateType {
+		return store.RightRead
+	}
+	return store.RightWrite
+}
+
+// putResource refuses to save a resource where somebody may not.
+func (w Who) putResource(r store.Reader, workspace, path, kind string) error {
+	if w.needs(kind) == store.RightRead && w.allow(r, workspace, store.KindResource, path, store.RightRead) == nil {
+		return nil
+	}
+	return w.put(r, workspace, store.KindResource, path)
+}
+
 // CreateResource saves a new resource; with replace, one that is there is
 // changed. Path and Type are required, a Value that is missing is null.
 // Conflict: there is one at its path. may, if it is not nil, refuses by what is
@@ -69,17 +86,23 @@ func (e *Engine) CreateResource(ctx context.Context, workspace string, c Resourc
 	case c.Value == nil:
 		c.Value = json.RawMessage("null")
 	}
-	if err := errors.Join(c.check(), by.writable(*c.Path)); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	return e.store.Update(ctx, func(tx store.Tx) error {
 		if err := needWorkspace(tx, workspace); err != nil {
 			return err
 		}
+		if err := by.putResource(tx, workspace, *c.Path, *c.Type); err != nil {
+			return err
+		}
 		if replace {
 			old, err := tx.LockResource(workspace, *c.Path)
 			if err == nil && may != nil {
 				err = may(old)
+			}
+			if err == nil {
+				err = by.putResource(tx, workspace, old.Path, old.Type)
 			}
 			if err == nil {
 				c.apply(tx, old, by)
@@ -105,18 +128,19 @@ func (e *Engine) CreateResource(ctx context.Context, workspace string, c Resourc
 // UpdateResource changes a resource. NotFound: there is none at the path. may,
 // if it is not nil, refuses by what is there.
 func (e *Engine) UpdateResource(ctx context.Context, workspace, path string, c ResourceChange, by Who, may func(*store.Resource) error) error {
-	if err := errors.Join(c.check(), by.readable("resource", path)); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
-	if c.Path != nil {
-		if err := by.writable(*c.Path); err != nil {
+	return e.store.Update(ctx, func(tx store.Tx) error {
+		if err := by.allow(tx, workspace, store.KindResource, path, store.RightRead); err != nil {
 			return err
 		}
-	}
-	return e.store.Update(ctx, func(tx store.Tx) error {
 		s, err := tx.LockResource(workspace, path)
 		if err != nil {
 			return notFound(err, "there is no resource %s", path)
+		}
+		if err := by.change(tx, workspace, store.KindResource, path, c.Path, by.needs(s.Type)); err != nil {
+			return err
 		}
 		if may != nil {
 			if err := may(s); err != nil {
@@ -130,31 +154,43 @@ func (e *Engine) UpdateResource(ctx context.Context, workspace, path string, c R
 		if err := tx.DeleteResource(workspace, path); err != nil {
 			return err
 		}
+		if err := tx.MoveGrants(workspace, store.KindResource, path, s.Path); err != nil {
+			return err
+		}
 		return takenAt("resource", s.Path, tx.InsertResource(s))
 	})
 }
 
 // DeleteResource deletes a resource. NotFound: there is none.
 func (e *Engine) DeleteResource(ctx context.Context, workspace, path string, by Who) error {
-	if err := by.readable("resource", path); err != nil {
-		return err
-	}
 	return e.store.Update(ctx, func(tx store.Tx) error {
-		return notFound(tx.DeleteResource(workspace, path), "there is no resource %s", path)
+		if err := by.allow(tx, workspace, store.KindResource, path, store.RightWrite); err != nil {
+			return err
+		}
+		if err := notFound(tx.DeleteResource(workspace, path), "there is no resource %s", path); err != nil {
+			return err
+		}
+		return tx.DropGrants(workspace, store.KindResource, path)
 	})
 }
 
 // Resource returns a resource as it is stored.
 func (e *Engine) Resource(ctx context.Context, workspace, path string, by Who) (*store.Resource, error) {
-	if err := by.readable("resource", path); err != nil {
-		return nil, err
-	}
-	s, err := view(ctx, e, func(r store.Reader) (*store.Resource, error) { return r.Resource(workspace, path) })
+	s, err := view(ctx, e, func(r store.Reader) (*store.Resource, error) {
+		if err := by.allow(r, workspace, store.KindResource, path, store.RightRead); err != nil {
+			return nil, err
+		}
+		return r.Resource(workspace, path)
+	})
 	return s, notFound(err, "there is no resource %s", path)
 }
 
 // Resources lists the resources that somebody may see and that are kept, all if
 // keep is nil.
 func (e *Engine) Resources(ctx context.Context, f store.VariableFilter, by Who, keep func(*store.Resource) bool) ([]*store.Resource, error) {
-	return seen(ctx, e, f, store.Reader.Resources, func(s *store.Resource) bool { return by.owns(s.Path) && (keep == nil || keep(s)) })
+	f.Sight = by.Sight()
+	if keep == nil {
+		return view(ctx, e, func(r store.Reader) ([]*store.Resource, error) { return r.Resources(f) })
+	}
+	return seen(ctx, e, f, store.Reader.Resources, keep)
 }

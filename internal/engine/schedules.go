@@ -136,7 +136,7 @@ type Editor struct{ Username, Email string }
 
 // CreateSchedule saves a new schedule: enabled, unless it says otherwise.
 // Conflict: there is one at its path.
-func (e *Engine) CreateSchedule(ctx context.Context, workspace string, raw json.RawMessage, by Editor) error {
+func (e *Engine) CreateSchedule(ctx context.Context, workspace string, raw json.RawMessage, by Who) error {
 	b, _, err := readSchedule(raw)
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (e *Engine) CreateSchedule(ctx context.Context, workspace string, raw json.
 
 // UpdateSchedule replaces a schedule, and enables or disables it only if it
 // says so. NotFound: there is none at the path.
-func (e *Engine) UpdateSchedule(ctx context.Context, workspace, path string, raw json.RawMessage, by Editor) error {
+func (e *Engine) UpdateSchedule(ctx context.Context, workspace, path string, raw json.RawMessage, by Who) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
 		return sluice.Errorf(sluice.CodeInvalid, "the schedule is no JSON object")
@@ -193,7 +193,7 @@ func (e *Engine) UpdateSchedule(ctx context.Context, workspace, path string, raw
 }
 
 // EnableSchedule enables or disables a schedule. NotFound: there is none.
-func (e *Engine) EnableSchedule(ctx context.Context, workspace, path string, on bool, by Editor) error {
+func (e *Engine) EnableSchedule(ctx context.Context, workspace, path string, on bool, by Who) error {
 	return e.changeSchedule(ctx, workspace, path, by, func(s *store.Schedule) error {
 		if s.Body == nil {
 			return sluice.Errorf(sluice.CodeNotFound, "there is no schedule %s", path)
@@ -204,7 +204,7 @@ func (e *Engine) EnableSchedule(ctx context.Context, workspace, path string, on 
 }
 
 // changeSchedule changes a schedule, and what is pushed of it.
-func (e *Engine) changeSchedule(ctx context.Context, workspace, path string, by Editor, change func(*store.Schedule) error) error {
+func (e *Engine) changeSchedule(ctx context.Context, workspace, path string, by Who, change func(*store.Schedule) error) error {
 	return e.store.Update(ctx, func(tx store.Tx) error {
 		if err := needWorkspace(tx, workspace); err != nil {
 			return err
@@ -215,7 +215,7 @@ func (e *Engine) changeSchedule(ctx context.Context, workspace, path string, by 
 		} else if err != nil {
 			return err
 		}
-		if err := change(s); err != nil {
+		if err := by.mayHave(tx, s, change); err != nil {
 			return err
 		}
 		u := e.unit(tx)
@@ -243,9 +243,52 @@ func (e *Engine) changeSchedule(ctx context.Context, workspace, path string, by 
 	})
 }
 
+// mayHave changes a schedule for somebody who may write it and read what it runs:
+// its runs will have the rights of whoever changed it.
+func (w Who) mayHave(tx store.Tx, s *store.Schedule, change func(*store.Schedule) error) error {
+	if s.Body != nil {
+		if err := w.allow(tx, s.Workspace, store.KindSchedule, s.Path, store.RightWrite); err != nil {
+			return err
+		}
+	}
+	if err := change(s); err != nil {
+		return err
+	}
+	if err := w.put(tx, s.Workspace, store.KindSchedule, s.Path); err != nil {
+		return err
+	}
+	b, _, err := readSchedule(s.Body)
+	if err != nil {
+		return err
+	}
+	own := "script/"
+	if b.IsFlow {
+		own = "flow/"
+	}
+	for _, run := range []struct{ field, what string }{
+		{"script_path", own + b.ScriptPath}, {"on_failure", b.OnFailure}, {"on_recovery", b.OnRecovery}, {"on_success", b.OnSuccess},
+	} {
+		kind, path, _ := strings.Cut(run.what, "/")
+		if path == "" {
+			continue
+		}
+		right, err := w.right(tx, s.Workspace, kind, path, store.RightRead)
+		if err != nil {
+			return err
+		}
+		if right < store.RightRead {
+			return &sluice.Error{Code: sluice.CodeForbidden, Field: run.field, Message: "you may not run the " + kind + " " + path}
+		}
+	}
+	return nil
+}
+
 // DeleteSchedule deletes a schedule, and its run that is not due yet.
-func (e *Engine) DeleteSchedule(ctx context.Context, workspace, path string) error {
+func (e *Engine) DeleteSchedule(ctx context.Context, workspace, path string, by Who) error {
 	return e.store.Update(ctx, func(tx store.Tx) error {
+		if err := by.allow(tx, workspace, store.KindSchedule, path, store.RightWrite); err != nil {
+			return err
+		}
 		s, err := tx.LockSchedule(workspace, path)
 		if err != nil {
 			return notFound(err, "there is no schedule %s", path)
@@ -255,16 +298,21 @@ func (e *Engine) DeleteSchedule(ctx context.Context, workspace, path string) err
 		if err := u.withdraw(s, "the schedule was deleted"); err != nil {
 			return err
 		}
-		if err := tx.DeleteSchedule(workspace, path); err != nil {
+		if err := errors.Join(tx.DeleteSchedule(workspace, path), tx.DropGrants(workspace, store.KindSchedule, path)); err != nil {
 			return err
 		}
 		return u.settle()
 	})
 }
 
-// Schedule returns a schedule, Schedules lists them by path.
-func (e *Engine) Schedule(ctx context.Context, workspace, path string) (*store.Schedule, error) {
-	s, err := view(ctx, e, func(r store.Reader) (*store.Schedule, error) { return r.Schedule(workspace, path) })
+// Schedule returns a schedule that somebody may see, Schedules lists them by path.
+func (e *Engine) Schedule(ctx context.Context, workspace, path string, by Who) (*store.Schedule, error) {
+	s, err := view(ctx, e, func(r store.Reader) (*store.Schedule, error) {
+		if err := by.allow(r, workspace, store.KindSchedule, path, store.RightRead); err != nil {
+			return nil, err
+		}
+		return r.Schedule(workspace, path)
+	})
 	return s, notFound(err, "there is no schedule %s", path)
 }
 

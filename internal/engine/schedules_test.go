@@ -13,7 +13,7 @@ import (
 	"sluice/internal/store"
 )
 
-var ann = engine.Editor{Username: "ann", Email: "ann@example.com"}
+var ann = engine.Who{Editor: engine.Editor{Username: "ann", Email: "ann@example.com"}, Admin: true}
 
 func (w *world) schedule(path, script string, settings ...any) {
 	w.t.Helper()
@@ -114,14 +114,14 @@ func TestScheduleChanges(t *testing.T) {
 	if runs := w.runs("f/a/s"); !strings.HasPrefix(dues(runs), "10s canceled, 10s canceled, 15s scheduled, 30s canceled, 30s scheduled") {
 		t.Errorf("%s", dues(runs))
 	}
-	w.must(w.DeleteSchedule(w.ctx(), "main", "f/a/s"))
+	w.must(w.DeleteSchedule(w.ctx(), "main", "f/a/s", ann))
 	for _, j := range w.runs("f/a/s")[3:] {
 		if j.Outcome != sluice.OutcomeCanceled {
 			t.Errorf("after the deletion: %s", dues(w.runs("f/a/s")))
 		}
 	}
 	for _, err := range []error{
-		w.DeleteSchedule(w.ctx(), "main", "f/a/s"), w.EnableSchedule(w.ctx(), "main", "f/a/s", true, ann),
+		w.DeleteSchedule(w.ctx(), "main", "f/a/s", ann), w.EnableSchedule(w.ctx(), "main", "f/a/s", true, ann),
 		w.UpdateSchedule(w.ctx(), "main", "f/a/s", json.RawMessage(`{"schedule":"* * * * * *"}`), ann),
 	} {
 		if sluice.CodeOf(err) != sluice.CodeNotFound {
@@ -232,7 +232,7 @@ func TestScheduleOfNothing(t *testing.T) {
 	w.must(w.ArchiveScript(w.ctx(), "main", "f/a/job"))
 	w.clock.advance(10 * time.Second)
 	w.tick()
-	s, err := w.Schedule(w.ctx(), "main", "f/a/s")
+	s, err := w.Schedule(w.ctx(), "main", "f/a/s", ann)
 	w.must(err)
 	if s.Enabled || !strings.Contains(s.Error, "archived") || !s.NextAt.IsZero() {
 		t.Errorf("%+v", s)

@@ -233,6 +233,11 @@ func (e *Engine) SaveScript(ctx context.Context, workspace string, s NewScript) 
 		if err := needWorkspace(tx, workspace); err != nil {
 			return err
 		}
+		if s.By != nil {
+			if err := s.By.put(tx, workspace, store.KindScript, body.Path); err != nil {
+				return err
+			}
+		}
 		row, noop, err := nextVersion(tx, workspace, s, &body)
 		if err != nil {
 			return err
@@ -453,7 +458,10 @@ func (e *Engine) DeleteScript(ctx context.Context, workspace, path string) error
 		if err == nil && n == 0 {
 			err = sluice.Errorf(sluice.CodeNotFound, "there is no script %s in workspace %s", path, workspace)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.DropGrants(workspace, store.KindScript, path)
 	})
 	e.scripts.clear()
 	return err

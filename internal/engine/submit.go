@@ -127,13 +127,13 @@ func (e *Engine) submit(tx store.Tx, news []NewJob, ids []string) error {
 	var pushes []*push
 	paths := map[string]*compiled{}
 	for i := range news {
-		if w, ok := known[ids[i]]; ok {
-			if w != news[i].Workspace {
+		if j, ok := known[ids[i]]; ok {
+			if !sameAsker(j, &news[i]) {
 				return nth(&sluice.Error{Code: sluice.CodeConflict, Field: "job_id", Message: "is in use by another job"}, i, len(news))
 			}
 			continue
 		}
-		known[ids[i]] = news[i].Workspace
+		known[ids[i]] = &sluice.Job{Workspace: news[i].Workspace, Email: news[i].Email}
 		p, err := e.build(tx, &news[i], ids[i], paths)
 		if err != nil {
 			return nth(err, i, len(news))
@@ -184,9 +184,15 @@ func (u *unit) enqueue(pushes []*push) error {
 	return u.line(pushes)
 }
 
-// knownJobs returns the workspaces of the jobs whose client-given ids exist.
-func knownJobs(tx store.Tx, news []NewJob, ids []string) (map[string]string, error) {
-	known := map[string]string{}
+// sameAsker reports whether a job may be what somebody asks for once more: of
+// others nobody gets to know by guessing ids.
+func sameAsker(j *sluice.Job, n *NewJob) bool {
+	return j.Workspace == n.Workspace && (n.By == nil || n.By.Admin || j.Email == n.Email)
+}
+
+// knownJobs returns the jobs whose client-given ids exist.
+func knownJobs(tx store.Tx, news []NewJob, ids []string) (map[string]*sluice.Job, error) {
+	known := map[string]*sluice.Job{}
 	var given []string
 	for i := range news {
 		if news[i].ID != "" {
@@ -198,7 +204,7 @@ func knownJobs(tx store.Tx, news []NewJob, ids []string) (map[string]string, err
 	}
 	jobs, err := tx.Jobs(store.JobFilter{IDs: given, Limit: len(given)})
 	for _, j := range jobs {
-		known[j.ID] = j.Workspace
+		known[j.ID] = j
 	}
 	return known, err
 }
@@ -276,6 +282,11 @@ func (e *Engine) buildScript(tx store.Tx, j *sluice.Job, n *NewJob, paths map[st
 		}
 		if err != nil {
 			return nil, err
+		}
+		if n.By != nil {
+			if err := n.By.allow(tx, n.Workspace, store.KindScript, c.row.Path, store.RightRead); err != nil {
+				return nil, err
+			}
 		}
 		if c.row.Archived {
 			return nil, sluice.Errorf(sluice.CodeNotFound, "the script %s is archived; push it again to run it", c.row.Path)

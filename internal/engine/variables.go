@@ -24,39 +24,6 @@ const (
 	maxDescription   = 10_000   // bytes
 )
 
-// Who reads or changes variables and resources of a workspace. What lies below
-// u/NAME/ is for NAME and for administrators alone.
-type Who struct {
-	Editor
-	Admin bool // of the workspace, or of the instance
-}
-
-// owns reports whether somebody may see a path at all.
-func (w Who) owns(path string) bool {
-	rest, private := strings.CutPrefix(path, "u/")
-	if !private || w.Admin {
-		return true
-	}
-	name, _, _ := strings.Cut(rest, "/")
-	return name == w.Username
-}
-
-// readable hides what somebody may not see.
-func (w Who) readable(what, path string) error {
-	if !w.owns(path) {
-		return sluice.Errorf(sluice.CodeNotFound, "there is no %s %s", what, path)
-	}
-	return nil
-}
-
-// writable refuses what somebody may not write.
-func (w Who) writable(path string) error {
-	if !w.owns(path) {
-		return &sluice.Error{Code: sluice.CodeForbidden, Field: "path", Message: "below u/NAME/ only NAME and administrators may write"}
-	}
-	return nil
-}
-
 // VariableChange says what becomes of a variable; nil leaves a field as it is.
 type VariableChange struct {
 	Path        *string // another one: it moves there
@@ -195,11 +162,14 @@ func (e *Engine) CreateVariable(ctx context.Context, workspace string, c Variabl
 	case c.Value == nil:
 		return sluice.Invalid("value", "is required")
 	}
-	if err := errors.Join(c.check(), by.writable(*c.Path)); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	return e.store.Update(ctx, func(tx store.Tx) error {
 		if err := needWorkspace(tx, workspace); err != nil {
+			return err
+		}
+		if err := by.put(tx, workspace, store.KindVariable, *c.Path); err != nil {
 			return err
 		}
 		n, err := tx.CountVariables(workspace)
@@ -325,15 +295,13 @@ func holdKey(tx store.Tx, workspace string) error {
 
 // UpdateVariable changes a variable. NotFound: there is none at the path.
 func (e *Engine) UpdateVariable(ctx context.Context, workspace, path string, c VariableChange, by Who) error {
-	if err := errors.Join(c.check(), by.readable("variable", path)); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
-	if c.Path != nil {
-		if err := by.writable(*c.Path); err != nil {
+	return e.store.Update(ctx, func(tx store.Tx) error {
+		if err := by.change(tx, workspace, store.KindVariable, path, c.Path, store.RightWrite); err != nil {
 			return err
 		}
-	}
-	return e.store.Update(ctx, func(tx store.Tx) error {
 		if err := holdKey(tx, workspace); err != nil {
 			return err
 		}
@@ -350,38 +318,46 @@ func (e *Engine) UpdateVariable(ctx context.Context, workspace, path string, c V
 		if err := tx.DeleteVariable(workspace, path); err != nil {
 			return err
 		}
+		if err := tx.MoveGrants(workspace, store.KindVariable, path, v.Path); err != nil {
+			return err
+		}
 		return takenAt("variable", v.Path, tx.InsertVariable(v))
 	})
 }
 
 // DeleteVariable deletes a variable. NotFound: there is none.
 func (e *Engine) DeleteVariable(ctx context.Context, workspace, path string, by Who) error {
-	if err := by.readable("variable", path); err != nil {
-		return err
-	}
 	return e.store.Update(ctx, func(tx store.Tx) error {
+		if err := by.allow(tx, workspace, store.KindVariable, path, store.RightWrite); err != nil {
+			return err
+		}
 		if err := holdKey(tx, workspace); err != nil {
 			return err
 		}
-		return notFound(tx.DeleteVariable(workspace, path), "there is no variable %s", path)
+		if err := notFound(tx.DeleteVariable(workspace, path), "there is no variable %s", path); err != nil {
+			return err
+		}
+		return tx.DropGrants(workspace, store.KindVariable, path)
 	})
 }
 
 // Variable returns a variable as it is stored: the value of a secret is sealed.
 func (e *Engine) Variable(ctx context.Context, workspace, path string, by Who) (*store.Variable, error) {
-	if err := by.readable("variable", path); err != nil {
-		return nil, err
-	}
-	v, err := view(ctx, e, func(r store.Reader) (*store.Variable, error) { return r.Variable(workspace, path) })
+	v, err := view(ctx, e, func(r store.Reader) (*store.Variable, error) {
+		if err := by.allow(r, workspace, store.KindVariable, path, store.RightRead); err != nil {
+			return nil, err
+		}
+		return r.Variable(workspace, path)
+	})
 	return v, notFound(err, "there is no variable %s", path)
 }
 
 // VariableValue returns a variable and its value, that of a secret, too.
 func (e *Engine) VariableValue(ctx context.Context, workspace, path string, by Who) (v *store.Variable, value string, err error) {
-	if err := by.readable("variable", path); err != nil {
-		return nil, "", err
-	}
 	err = e.store.View(ctx, func(r store.Reader) error {
+		if err = by.allow(r, workspace, store.KindVariable, path, store.RightRead); err != nil {
+			return err
+		}
 		if v, err = r.Variable(workspace, path); err == nil {
 			value, err = e.reveal(r, v)
 		}
@@ -392,7 +368,8 @@ func (e *Engine) VariableValue(ctx context.Context, workspace, path string, by W
 
 // Variables lists the variables that somebody may see, as they are stored.
 func (e *Engine) Variables(ctx context.Context, f store.VariableFilter, by Who) ([]*store.Variable, error) {
-	return seen(ctx, e, f, store.Reader.Variables, func(v *store.Variable) bool { return by.owns(v.Path) })
+	f.Sight = by.Sight()
+	return view(ctx, e, func(r store.Reader) ([]*store.Variable, error) { return r.Variables(f) })
 }
 
 // seen lists what is kept of a list, page by page.

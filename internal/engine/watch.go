@@ -224,6 +224,8 @@ type Watcher struct {
 	workspace string
 	job       string
 	rev       int64
+	// Sees says of each change whether it is shown; nil: all are.
+	Sees func(*sluice.Job) bool
 }
 
 // Watch follows changes of a workspace ("" for all), or of one job of it,
@@ -256,7 +258,7 @@ func (w *Watcher) Next(ctx context.Context) ([]Change, error) {
 		}
 		var out []Change
 		for _, j := range jobs {
-			if (w.workspace == "" || j.Workspace == w.workspace) && (w.job == "" || j.ID == w.job) {
+			if (w.workspace == "" || j.Workspace == w.workspace) && (w.job == "" || j.ID == w.job) && (w.Sees == nil || w.Sees(j)) {
 				out = append(out, Change{Job: j})
 			}
 		}

@@ -164,6 +164,7 @@ type ctxKey int
 const (
 	requestIDKey ctxKey = iota
 	callerKey
+	whoKey
 	contentTypeKey
 	roomKey
 )

@@ -78,6 +78,7 @@ func TestApprovals(t *testing.T) {
 // TestApproveAsOwner: who has started the flow, and administrators, need no link.
 func TestApproveAsOwner(t *testing.T) {
 	s := newScene(t)
+	s.openFolders("main", "a")
 	tokens := map[string]string{}
 	for who, role := range map[string]sluice.Role{"owner": sluice.RoleOperator, "else": sluice.RoleOperator, "dev": sluice.RoleDeveloper, "boss": sluice.RoleAdmin} {
 		s.user(who+"@x.org", false)

@@ -51,10 +51,10 @@ func (c caller) role(workspace string) sluice.Role {
 	return c.Roles[workspace]
 }
 
-// sees reports whether the caller may read the jobs of a workspace. It is the
-// one place where that is decided; what somebody does not see is obscured
-// where it counts, and not there elsewhere.
-func (c caller) sees(workspace string) bool { return c.role(workspace).AtLeast(sluice.RoleOperator) }
+// memberOf reports whether the caller has any role in a workspace.
+func (c caller) memberOf(workspace string) bool {
+	return c.role(workspace).AtLeast(sluice.RoleOperator)
+}
 
 // restricted reports whether the token has less than all rights of its owner.
 func (c caller) restricted() bool { return c.Scoped || c.Workspace != "" || c.Kind == byJob }

@@ -56,6 +56,9 @@ func (a *API) addDependencies() {
 			if err != nil {
 				return deploymentJSON{}, err
 			}
+			if err := a.mayRead(ctx, in.Workspace, store.KindScript, s.Path); err != nil {
+				return deploymentJSON{}, err
+			}
 			f, err := scriptForm(s, true)
 			return deploymentJSON{Lock: f["lock"], Errors: lockErrors(s)}, err
 		})

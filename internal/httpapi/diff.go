@@ -42,6 +42,11 @@ func (a *API) diffScripts(ctx context.Context, in *VersionPair) (diffJSON, error
 	if err != nil {
 		return diffJSON{}, err
 	}
+	for _, s := range []*store.Script{from, to} {
+		if err := a.mayRead(ctx, in.Workspace, store.KindScript, s.Path); err != nil {
+			return diffJSON{}, err
+		}
+	}
 	settings, err := changedSettings(from, to)
 	return diffJSON{
 		Diff:     unifiedDiff(from.Path+"@"+from.Hash, to.Path+"@"+to.Hash, from.Content, to.Content),

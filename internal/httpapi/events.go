@@ -70,6 +70,7 @@ func (a *API) workspaceEvents(ctx context.Context, in *eventsIn) (func(huma.Cont
 	if err != nil {
 		return nil, err
 	}
+	w.Sees = a.seesChange(ctx, in.Workspace)
 	return func(hc huma.Context) {
 		s := a.begin(hc)
 		defer s.end()

@@ -174,7 +174,7 @@ func (a *API) restartFlow(ctx context.Context, in *restartIn) (string, error) {
 	if err := a.mayRun(ctx, &n); err != nil {
 		return "", err
 	}
-	from := engine.Restart{Step: in.Body.Step, By: n.CreatedBy, Email: n.Email}
+	from := engine.Restart{Step: in.Body.Step, By: n.CreatedBy, Email: n.Email, As: n.By}
 	if in.Body.N != nil {
 		from.Part = *in.Body.N
 	}

@@ -249,6 +249,7 @@ func TestFlowUserStates(t *testing.T) {
 // TestFlowScopes: a token for the flows of a folder runs those alone.
 func TestFlowScopes(t *testing.T) {
 	r := newRig(t)
+	r.openFolders("main", "a", "b")
 	r.user("ann@x.org", false)
 	if err := r.e.AddMember(t.Context(), "main", "ann@x.org", sluice.RoleDeveloper); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"sluice"
 	"sluice/internal/engine"
 	"sluice/internal/store"
 )
@@ -121,18 +120,18 @@ func (a *API) addFlows() {
 			if err != nil {
 				return nil, err
 			}
-			return flowForm(f)
+			return a.showFlow(ctx, f)
 		})
 	addJSON(a, "GET /api/w/{workspace}/flows/get/v/{version}", "getFlowVersion", "One version of a flow", a.flowVersion)
 	addJSON(a, "GET /api/w/{workspace}/flows/list", "listFlows", "The newest versions of flows, without their values", a.listFlows)
 	addJSON(a, "GET /api/w/{workspace}/flows/list_paths", "listFlowPaths", "The paths of all flows that are not archived", a.listFlowPaths)
 	addJSON(a, "GET /api/w/{workspace}/flows/exists/{path...}", "existsFlowByPath", "Whether there is a flow at a path, archived or not",
 		func(ctx context.Context, in *FlowRef) (bool, error) {
-			_, err := a.e.Flow(ctx, in.Workspace, in.Path)
-			if sluice.CodeOf(err) == sluice.CodeNotFound {
-				return false, nil
+			if err := a.mayRead(ctx, in.Workspace, store.KindFlow, in.Path); err != nil {
+				return exists(err)
 			}
-			return err == nil, err
+			_, err := a.e.Flow(ctx, in.Workspace, in.Path)
+			return exists(err)
 		})
 	addJSON(a, "GET /api/w/{workspace}/flows/history/p/{path...}", "getFlowHistory", "The versions of a flow, newest first", a.flowHistory)
 	addText(a, "POST /api/w/{workspace}/flows/archive/{path...}", "archiveFlowByPath", "Archive a flow, so that nobody can run it, or take it out of the archive; its runs go on", a.archiveFlow)
@@ -178,7 +177,7 @@ func (a *API) saveFlow(ctx context.Context, workspace, replaces string, body *ve
 		return err
 	}
 	_, err := a.e.SaveFlow(ctx, workspace, engine.NewFlow{
-		Body: body.Raw, EditedBy: callerOf(ctx).Username, Email: callerOf(ctx).Email, Replaces: replaces, ApplyToWaiting: doc.ApplyLimitsToWaiting,
+		Body: body.Raw, EditedBy: callerOf(ctx).Username, Email: callerOf(ctx).Email, By: ptr(who(ctx, workspace)), Replaces: replaces, ApplyToWaiting: doc.ApplyLimitsToWaiting,
 	})
 	return err
 }
@@ -191,7 +190,21 @@ func (a *API) flowVersion(ctx context.Context, in *FlowVersionRef) (flowJSON, er
 	if err := callerOf(ctx).may(scope{domain: "flows", action: "read", paths: f.Path}); err != nil {
 		return nil, err
 	}
-	return flowForm(f)
+	if err := a.mayRead(ctx, in.Workspace, store.KindFlow, f.Path); err != nil {
+		return nil, err
+	}
+	return a.showFlow(ctx, f)
+}
+
+// showFlow shows a version of a flow, and who may what with it.
+func (a *API) showFlow(ctx context.Context, f *store.Flow) (flowJSON, error) {
+	out, err := flowForm(f)
+	if err != nil {
+		return nil, err
+	}
+	perms, err := a.e.ExtraPerms(ctx, f.Workspace, store.KindFlow, f.Path)
+	out["extra_perms"] = permsOf(perms[f.Path])
+	return out, err
 }
 
 type listFlowsIn struct {
@@ -209,11 +222,15 @@ func (a *API) listFlows(ctx context.Context, in *listFlowsIn) ([]flowJSON, error
 	if in.Client == "cli" { // as in listScripts
 		offset = in.Page * most
 	}
-	f := store.FlowFilter{Workspace: in.Workspace, Archived: in.ShowArchived, PathStart: in.PathStart, Offset: offset, Limit: most}
+	f := store.FlowFilter{Workspace: in.Workspace, Sight: who(ctx, in.Workspace).Sight(), Archived: in.ShowArchived, PathStart: in.PathStart, Offset: offset, Limit: most}
 	if in.PathExact != "" {
 		f.PathStart, f.Limit = in.PathExact, 1 // it comes before all that it begins
 	}
 	list, err := a.e.Flows(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	perms, err := a.e.ExtraPerms(ctx, in.Workspace, store.KindFlow, pathsOf(list, func(f *store.Flow) string { return f.Path })...)
 	if err != nil {
 		return nil, err
 	}
@@ -225,6 +242,7 @@ func (a *API) listFlows(ctx context.Context, in *listFlowsIn) ([]flowJSON, error
 		if err != nil {
 			return nil, err
 		}
+		form["extra_perms"] = permsOf(perms[f.Path])
 		out = append(out, form)
 	}
 	return out, nil
@@ -234,7 +252,7 @@ func (a *API) listFlowPaths(ctx context.Context, in *WorkspaceRef) ([]string, er
 	const piece = 1000
 	paths := []string{}
 	for {
-		list, err := a.e.Flows(ctx, store.FlowFilter{Workspace: in.Workspace, Offset: len(paths), Limit: piece})
+		list, err := a.e.Flows(ctx, store.FlowFilter{Workspace: in.Workspace, Sight: who(ctx, in.Workspace).Sight(), Offset: len(paths), Limit: piece})
 		if err != nil {
 			return nil, err
 		}

@@ -19,8 +19,8 @@ type folderDoc struct {
 	Name        string          `json:"name,omitempty" doc:"One word; f/NAME/ is how the paths in it begin. Of a change: that of the call"`
 	Summary     *string         `json:"summary,omitempty" nullable:"true"`
 	DisplayName *string         `json:"display_name,omitempty" nullable:"true"`
-	Owners      []string        `json:"owners,omitempty" doc:"Stored; no effect: roles decide who may do what"`
-	ExtraPerms  map[string]bool `json:"extra_perms,omitempty" doc:"Stored; no effect: roles decide who may do what"`
+	Owners      []string        `json:"owners,omitempty" doc:"Users (u/NAME) and groups (g/NAME) that may do everything with the folder and what is in it"`
+	ExtraPerms  map[string]bool `json:"extra_perms,omitempty" doc:"Users and groups that may read what is in it and run it, and whether they may write"`
 }
 
 // folderKnown is what the server adds to what was pushed.
@@ -80,28 +80,28 @@ func (a *API) addFolders() {
 			if err := callerOf(ctx).may(scope{domain: "folders", action: "write", paths: "f/" + name + "/"}); err != nil {
 				return "", err
 			}
-			return name, a.e.CreateFolder(ctx, in.Workspace, in.Body.Raw, editor(ctx))
+			return name, a.e.CreateFolder(ctx, in.Workspace, in.Body.Raw, who(ctx, in.Workspace))
 		})
 	addText(a, "POST /api/w/{workspace}/folders/update/{name}", "updateFolder", "Change the fields of a folder that are sent; answers with its name",
 		func(ctx context.Context, in *updateFolderIn) (string, error) {
 			if err := in.may(ctx, "write"); err != nil {
 				return "", err
 			}
-			return in.Name, a.e.UpdateFolder(ctx, in.Workspace, in.Name, in.Body.Raw, editor(ctx))
+			return in.Name, a.e.UpdateFolder(ctx, in.Workspace, in.Name, in.Body.Raw, who(ctx, in.Workspace))
 		})
 	addText(a, "DELETE /api/w/{workspace}/folders/delete/{name}", "deleteFolder", "Delete a folder; what stands in it stays",
 		func(ctx context.Context, in *FolderRef) (string, error) {
 			if err := in.may(ctx, "write"); err != nil {
 				return "", err
 			}
-			return "folder " + in.Name + " deleted", a.e.DeleteFolder(ctx, in.Workspace, in.Name)
+			return "folder " + in.Name + " deleted", a.e.DeleteFolder(ctx, in.Workspace, in.Name, who(ctx, in.Workspace))
 		})
 	addJSON(a, "GET /api/w/{workspace}/folders/get/{name}", "getFolder", "A folder",
 		func(ctx context.Context, in *FolderRef) (folderJSON, error) {
 			if err := in.may(ctx, "read"); err != nil {
 				return nil, err
 			}
-			f, err := a.e.Folder(ctx, in.Workspace, in.Name)
+			f, err := a.e.Folder(ctx, in.Workspace, in.Name, who(ctx, in.Workspace))
 			if err != nil {
 				return nil, err
 			}
@@ -112,11 +112,29 @@ func (a *API) addFolders() {
 			if err := in.may(ctx, "read"); err != nil {
 				return false, err
 			}
-			_, err := a.e.Folder(ctx, in.Workspace, in.Name)
+			_, err := a.e.Folder(ctx, in.Workspace, in.Name, who(ctx, in.Workspace))
 			if sluice.CodeOf(err) == sluice.CodeNotFound {
 				return false, nil
 			}
 			return err == nil, err
+		})
+	addText(a, "POST /api/w/{workspace}/folders/addowner/{name}", "addOwnerToFolder", "Make a user or a group an owner of a folder",
+		func(ctx context.Context, in *folderOwnerIn) (string, error) {
+			if err := in.may(ctx, "write"); err != nil {
+				return "", err
+			}
+			return "added " + in.Body.Owner + " to the owners of " + in.Name, a.e.AddFolderOwner(ctx, in.Workspace, in.Name, in.Body.Owner, who(ctx, in.Workspace))
+		})
+	addText(a, "POST /api/w/{workspace}/folders/removeowner/{name}", "removeOwnerToFolder", "Make a user or a group an owner of a folder no longer",
+		func(ctx context.Context, in *folderOwnerIn) (string, error) {
+			if err := in.may(ctx, "write"); err != nil {
+				return "", err
+			}
+			return "removed " + in.Body.Owner + " from the owners of " + in.Name, a.e.RemoveFolderOwner(ctx, in.Workspace, in.Name, in.Body.Owner, in.Body.Write, who(ctx, in.Workspace))
+		})
+	addJSON(a, "GET /api/w/{workspace}/folders/is_owner/{name}", "isOwnerOfFolder", "Whether the caller may change a folder",
+		func(ctx context.Context, in *FolderRef) (bool, error) {
+			return who(ctx, in.Workspace).OwnsFolder(in.Name), nil
 		})
 	addJSON(a, "GET /api/w/{workspace}/folders/list", "listFolders", "Folders by name", a.listFolders)
 	addJSON(a, "GET /api/w/{workspace}/folders/listnames", "listFolderNames", "Names of folders",
@@ -128,6 +146,14 @@ func (a *API) addFolders() {
 			}
 			return names, err
 		})
+}
+
+type folderOwnerIn struct {
+	FolderRef
+	Body struct {
+		Owner string `json:"owner" required:"true" doc:"u/NAME or g/NAME"`
+		Write *bool  `json:"write,omitempty" nullable:"true" doc:"Of who is removed: the right that it keeps, true to write, false to read; what extra_perms says if left out"`
+	} `required:"true"`
 }
 
 // may asks whether the caller's token reaches the folder.
@@ -143,7 +169,7 @@ type listFoldersIn struct {
 // folders returns one page; without a size, all.
 func (a *API) folders(ctx context.Context, in *listFoldersIn) ([]*store.Folder, error) {
 	offset, n := in.window(engine.MaxFolders, engine.MaxFolders)
-	return a.e.Folders(ctx, in.Workspace, offset, n)
+	return a.e.Folders(ctx, in.Workspace, offset, n, who(ctx, in.Workspace))
 }
 
 func (a *API) listFolders(ctx context.Context, in *listFoldersIn) ([]folderJSON, error) {

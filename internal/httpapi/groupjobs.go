@@ -1,10 +1,6 @@
 package httpapi
 
-import (
-	"context"
-
-	"sluice"
-)
+import "context"
 
 const mostRows = 10_000
 
@@ -21,41 +17,42 @@ type extendedJSON struct {
 	Omitted  bool           `json:"omitted_obscured_jobs,omitempty" doc:"Obscured jobs were left out, because a filter is set"`
 }
 
-// listGroupJobs lists the jobs of a group, whose key is global: those of other
-// workspaces are shown as the caller may see them, but count.
+// listGroupJobs lists the jobs of a group, whose key is global: those that
+// the caller may not see, as all of most other workspaces, are obscured, but count.
 func (a *API) listGroupJobs(ctx context.Context, in *extendedIn) (extendedJSON, error) {
 	out := extendedJSON{Jobs: []jobJSON{}, Obscured: []obscuredJSON{}}
-	f, none, err := in.selected(in.Workspace)
+	f, none, err := a.selected(ctx, &in.JobQuery, in.Workspace)
 	if err != nil {
 		return out, err
 	}
 	c, home := callerOf(ctx), in.Workspace
 	f.Key = in.key
+	sight := f.Sight
 	if f.Key != nil {
-		f.Workspace = ""
+		f.Workspace, f.Sight = "", nil
 	}
 	usual := in.RowLimit
 	f.Offset, f.Limit = in.window(usual, min(in.RowLimit, mostRows))
 	out.Omitted = in.Key() && in.filtered() && !c.SuperAdmin
 	if out.Omitted {
-		f.Workspace = home // nothing can be inferred from filtering what is hidden
+		f.Workspace, f.Sight = home, sight // nothing can be inferred from filtering what is hidden
 	}
 	if none {
 		return out, nil
 	}
 	jobs, err := a.e.Search(ctx, f)
 	for _, j := range jobs {
-		out.add(j, c)
+		sees, err := a.seesJob(ctx, j)
+		switch {
+		case err != nil:
+			return out, err
+		case sees:
+			out.Jobs = append(out.Jobs, jobForm(j))
+		default:
+			out.Obscured = append(out.Obscured, obscure(j))
+		}
 	}
 	return out, err
-}
-
-func (e *extendedJSON) add(j *sluice.Job, c caller) {
-	if c.sees(j.Workspace) {
-		e.Jobs = append(e.Jobs, jobForm(j))
-		return
-	}
-	e.Obscured = append(e.Obscured, obscure(j))
 }
 
 // Key reports whether a group is asked for.

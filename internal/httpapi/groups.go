@@ -126,10 +126,14 @@ func (a *API) addGroups() {
 				return nil, err
 			}
 			j, err := a.row(ctx, "", id)
+			if err != nil {
+				return nil, err
+			}
+			sees, err := a.seesJob(ctx, j)
 			switch {
 			case err != nil:
 				return nil, err
-			case !callerOf(ctx).sees(j.Workspace):
+			case !sees:
 				return nil, notFound("there is no job %s", id)
 			case !j.HasKey:
 				return nil, nil

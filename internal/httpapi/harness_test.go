@@ -102,6 +102,17 @@ func newServerless(t testing.TB, change ...func(*Options)) *rig {
 	return &rig{t: t, e: e, store: s, api: api, log: log}
 }
 
+// openFolders makes folders in which every member may write.
+func (r *rig) openFolders(workspace string, names ...string) {
+	r.t.Helper()
+	for _, name := range names {
+		body := json.RawMessage(`{"name":"` + name + `","owners":[],"extra_perms":{"g/all":true}}`)
+		if err := r.e.CreateFolder(context.Background(), workspace, body, engine.Who{Admin: true}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
 const rigPassword = "the password of everybody"
 
 // user makes a user that may sign in.

@@ -174,12 +174,11 @@ func obscure(j *sluice.Job) obscuredJSON {
 	return obscuredJSON{Type: f.Type, StartedAt: f.StartedAt, DurationMS: f.DurationMS}
 }
 
-// obscureWait hides the holders that the caller may not see, given the
-// workspaces of those that are known.
-func obscureWait(w *sluice.Wait, c caller, workspaceOf map[string]string) {
+// obscureWait hides the holders that the caller may not see.
+func obscureWait(w *sluice.Wait, seen map[string]bool) {
 	for i := range w.Slots {
 		s := &w.Slots[i]
-		if ws, ok := workspaceOf[s.JobID]; !ok || !c.sees(ws) {
+		if !seen[s.JobID] {
 			s.JobID, s.Obscured = "", true
 		}
 	}

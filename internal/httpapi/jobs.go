@@ -123,11 +123,13 @@ func (a *API) hideHolders(ctx context.Context, w *sluice.Wait) error {
 	if err != nil {
 		return err
 	}
-	workspaceOf := map[string]string{}
+	seen := map[string]bool{}
 	for _, j := range jobs {
-		workspaceOf[j.ID] = j.Workspace
+		if seen[j.ID], err = a.seesJob(ctx, j); err != nil {
+			return err
+		}
 	}
-	obscureWait(w, c, workspaceOf)
+	obscureWait(w, seen)
 	return nil
 }
 
@@ -235,9 +237,6 @@ func (a *API) cancel(ctx context.Context, in *cancelIn, force bool) (string, err
 	if in.Body != nil {
 		reason = in.Body.Reason
 	}
-	if err := a.mayCancel(ctx, in); err != nil {
-		return "", err
-	}
 	noted(ctx, "reason", &reason)
 	results, err := a.e.Cancel(ctx, in.Workspace, []string{in.ID}, callerOf(ctx).Username, reason, force)
 	switch {
@@ -249,19 +248,6 @@ func (a *API) cancel(ctx context.Context, in *cancelIn, force bool) (string, err
 		return "", sluice.Errorf(sluice.CodeConflict, "job %s has already ended", in.ID)
 	}
 	return in.ID, nil
-}
-
-// mayCancel refuses an operator the jobs that it has not pushed.
-func (a *API) mayCancel(ctx context.Context, in *cancelIn) error {
-	c := callerOf(ctx)
-	if c.role(in.Workspace).AtLeast(sluice.RoleDeveloper) {
-		return nil
-	}
-	j, err := a.row(ctx, in.Workspace, in.ID)
-	if err == nil && j.Email != c.Email {
-		err = sluice.Errorf(sluice.CodeForbidden, "an operator may cancel only jobs of its own")
-	}
-	return err
 }
 
 type selectionIn struct {
@@ -285,8 +271,9 @@ func (a *API) cancelSelection(ctx context.Context, in *selectionIn) ([]string, e
 		ids = append(ids, id)
 	}
 	out := []string{}
-	if len(ids) == 0 {
-		return out, nil
+	ids, err := a.e.Steers(ctx, workspace, ids, who(ctx, in.Workspace))
+	if err != nil || len(ids) == 0 {
+		return out, err
 	}
 	results, err := a.e.Cancel(ctx, workspace, ids, callerOf(ctx).Username, "", in.ForceCancel)
 	for _, r := range results {

@@ -44,26 +44,13 @@ func (a *API) identifyJob(ctx context.Context, token string) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	c, err := a.creator(ctx, job)
+	id, err := a.e.Creator(ctx, job.Username, job.Email)
 	if err != nil {
 		return caller{}, err
 	}
-	c = c.boundTo(job.Workspace)
+	c := callerFrom(id).boundTo(job.Workspace)
 	c.Kind, c.Prefix, c.Job = byJob, fmt.Sprint(engine.JobTokenPrefix, job.Execution), job
 	return c, nil
-}
-
-// creator returns who pushed a job. Whoever uses the server's own token is no
-// user that could be deleted or disabled.
-func (a *API) creator(ctx context.Context, job *engine.JobCaller) (caller, error) {
-	id, err := a.e.Person(ctx, job.Email)
-	switch {
-	case err == nil:
-		return callerFrom(id), nil
-	case sluice.CodeOf(err) == sluice.CodeUnauthorized && job.Email == a.o.Email:
-		return caller{Email: job.Email, Username: job.Username, SuperAdmin: true}, nil
-	}
-	return caller{}, err
 }
 
 // meter bounds how many requests of one caller are being answered.

@@ -141,6 +141,14 @@ func (q *JobQuery) outcomes() []sluice.Outcome {
 	return []sluice.Outcome{of[q.Status]}
 }
 
+// selected makes a filter of what the caller may see.
+func (a *API) selected(ctx context.Context, q *JobQuery, workspace string) (f engine.Search, none bool, err error) {
+	if f, none, err = q.selected(workspace); err == nil {
+		f.Sight = who(ctx, workspace).Sight()
+	}
+	return f, none, err
+}
+
 // states returns the states that the query leaves.
 func (q *JobQuery) states() []sluice.State {
 	states := []sluice.State{sluice.StateScheduled, sluice.StateQueued, sluice.StateRunning, sluice.StateCompleted}
@@ -226,7 +234,7 @@ func (a *API) addLists() {
 	ids := &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString, Format: "uuid"}}
 	list := func(route, id, summary string, usual int, states ...sluice.State) {
 		addRaw(a, route, id, summary, contentJSON, jobs, func(ctx context.Context, in *listIn) (func(huma.Context), error) {
-			f, none, err := in.selected(in.Workspace)
+			f, none, err := a.selected(ctx, &in.JobQuery, in.Workspace)
 			if err != nil {
 				return nil, err
 			}
@@ -240,7 +248,7 @@ func (a *API) addLists() {
 
 	uuids := func(route, id, summary string, states ...sluice.State) {
 		addRaw(a, route, id, summary, contentJSON, ids, func(ctx context.Context, in *idsIn) (func(huma.Context), error) {
-			f, none, err := in.selected(in.Workspace)
+			f, none, err := a.selected(ctx, &in.JobQuery, in.Workspace)
 			if err != nil {
 				return nil, err
 			}
@@ -253,7 +261,7 @@ func (a *API) addLists() {
 
 	count := func(route, id, summary string, states ...sluice.State) {
 		addJSON(a, route, id, summary, func(ctx context.Context, in *listIn) (queueCountJSON, error) {
-			f, none, err := in.selected(in.Workspace)
+			f, none, err := a.selected(ctx, &in.JobQuery, in.Workspace)
 			if err != nil || none || within(&f, states...) {
 				return queueCountJSON{}, err
 			}
@@ -281,7 +289,7 @@ func (a *API) countByTag(ctx context.Context, in *countByTagIn) ([]tagCountJSON,
 	switch c := callerOf(ctx); {
 	case in.Workspace == "" && !c.SuperAdmin:
 		return nil, sluice.Invalid("workspace_id", "is required: only an administrator of the instance sees all workspaces")
-	case in.Workspace != "" && !c.sees(in.Workspace):
+	case in.Workspace != "" && !c.memberOf(in.Workspace):
 		return nil, noWorkspace(in.Workspace)
 	}
 	byTag, err := a.e.CompletedByTag(ctx, in.Workspace, seconds(in.Horizon))

@@ -56,6 +56,15 @@ func (a *API) addPeople() {
 		})
 
 	addJSON(a, "GET /api/w/{workspace}/users/list", "listUsers", "Members of a workspace", a.listMembers)
+	addJSON(a, "GET /api/w/{workspace}/users/get/{username}", "getUser", "A member of a workspace",
+		func(ctx context.Context, in *memberRef) (memberJSON, error) {
+			u, err := a.e.Member(ctx, in.Workspace, in.Username)
+			if err != nil {
+				return memberJSON{}, err
+			}
+			m := memberForm(in.Workspace, &u.User, u.Role, u.Since)
+			return m, a.addBelongings(ctx, &m)
+		})
 	addText(a, "GET /api/w/{workspace}/users/username_to_email/{username}", "usernameToEmail", "The address of a member", a.usernameToEmail)
 	addText(a, "POST /api/w/{workspace}/workspaces/add_user", "addUser", "Make a user a member of a workspace", a.addMember)
 	addText(a, "POST /api/w/{workspace}/users/update/{username}", "updateUser", "Change the role of a member", a.updateMember)
@@ -93,6 +102,9 @@ func memberForm(workspace string, u *store.User, r sluice.Role, since time.Time)
 func (a *API) member(ctx context.Context, in *WorkspaceRef) (memberJSON, error) {
 	c := callerOf(ctx)
 	m := memberForm(in.Workspace, &store.User{Email: c.Email, Username: c.Username, SuperAdmin: c.SuperAdmin}, c.role(in.Workspace), time.Time{})
+	if err := a.addBelongings(ctx, &m); err != nil {
+		return m, err
+	}
 	list, err := a.e.Workspaces(ctx)
 	for _, w := range list {
 		if w.ID == in.Workspace {
@@ -100,6 +112,25 @@ func (a *API) member(ctx context.Context, in *WorkspaceRef) (memberJSON, error) 
 		}
 	}
 	return m, err
+}
+
+// addBelongings adds the groups that a member is in, and the folders that it may
+// read, write and owns by what was given to it.
+func (a *API) addBelongings(ctx context.Context, m *memberJSON) error {
+	role := sluice.RoleDeveloper // as of one who is no administrator: they may read all
+	if m.Operator {
+		role = sluice.RoleOperator
+	}
+	w, err := a.e.WhoIs(ctx, m.Workspace, engine.Member{Username: m.Username, Email: m.Email, Role: role})
+	if err != nil {
+		return err
+	}
+	m.Groups = w.GroupNames()
+	m.FoldersRead, m.FoldersOwners = w.FolderNames(store.RightRead), w.FolderNames(store.RightOwn)
+	if m.Folders = w.FolderNames(store.RightWrite); m.Operator {
+		m.Folders, m.FoldersOwners = []string{}, []string{}
+	}
+	return nil
 }
 
 type emailIn struct {

@@ -145,6 +145,7 @@ func TestAttempts(t *testing.T) {
 // is named.
 func TestNarrowScopes(t *testing.T) {
 	s := newScene(t)
+	s.openFolders("main", "x", "y")
 	s.person("dev", sluice.RoleDeveloper)
 	of := func(scopes ...string) string { return s.token(engine.NewToken{Email: "dev@x.org", Scopes: scopes}) }
 	limitedHash := s.object(s.ok(200, "GET", "/api/w/main/scripts/get/p/f/x/limited", ""))["hash"].(string)
@@ -181,6 +182,7 @@ func TestNarrowScopes(t *testing.T) {
 // jobs.
 func TestOperators(t *testing.T) {
 	s := newScene(t)
+	s.openFolders("main", "x")
 	op := s.person("op", sluice.RoleOperator)
 	dev := s.person("dev", sluice.RoleDeveloper)
 	const preview = `{"jobs":[{"preview":{"content":"echo","language":"bash"}}]}`
@@ -208,6 +210,8 @@ func TestTwoWorkspaces(t *testing.T) {
 	ann := s.person("ann", sluice.RoleOperator)
 	s.ok(201, "POST", "/api/workspaces/create", `{"id":"two","name":"Two"}`)
 	s.ok(201, "POST", "/api/w/two/scripts/create", `{"path":"f/y","content":"","language":"bash",`+limited+`}`)
+	s.openFolders("main", "x")
+	s.openFolders("two", "y")
 	other := s.ok(201, "POST", "/api/w/two/jobs/run/p/f/y", "")
 	if got := s.as(ann, "GET", "/api/workspaces/list", "").body; strings.Contains(got, `"two"`) || !strings.Contains(got, `"main"`) {
 		t.Errorf("workspaces: %s", got)

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"sluice"
+	"sluice/internal/store"
 )
 
 const maxTempScripts = 1000
@@ -30,6 +31,9 @@ func (a *API) diffTemp(ctx context.Context, in *tempDiffIn) ([]string, error) {
 	out := []string{}
 	for _, path := range slices.Sorted(maps.Keys(in.Body.Scripts)) {
 		s, err := a.e.Script(ctx, in.Workspace, path)
+		if err == nil {
+			err = a.mayRead(ctx, in.Workspace, store.KindScript, path)
+		}
 		switch {
 		case sluice.CodeOf(err) == sluice.CodeNotFound || err == nil && (s.Archived || s.Deleted):
 			out = append(out, path)

@@ -228,7 +228,7 @@ func (a *API) describe() {
 	if a.o.inTests != nil {
 		a.huma.UseMiddleware(a.o.inTests)
 	}
-	a.huma.UseMiddleware(a.audit)
+	a.huma.UseMiddleware(a.guard, a.audit)
 
 	a.addServer()
 	a.addSignIn()
@@ -244,6 +244,8 @@ func (a *API) describe() {
 	a.addVariables()
 	a.addResources()
 	a.addFolders()
+	a.addUserGroups()
+	a.addACLs()
 	a.addTarball()
 	a.addRuns()
 	a.addJobs()

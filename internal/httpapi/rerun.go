@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/internal/engine"
+	"sluice/internal/store"
 )
 
 type rerunOptions struct {
@@ -51,6 +52,9 @@ func (a *API) addRerun() {
 func (a *API) rerun(ctx context.Context, in *rerunIn, text string) (string, error) {
 	id, err := canonicalID("job_ids", text)
 	if err != nil {
+		return "", err
+	}
+	if err := a.e.AllowJob(ctx, in.Workspace, id, who(ctx, in.Workspace), store.RightRead); err != nil {
 		return "", err
 	}
 	j, err := a.row(ctx, in.Workspace, id)
@@ -128,7 +132,7 @@ type countJobsIn struct {
 // countCompleted counts jobs that have ended.
 func (a *API) countCompleted(ctx context.Context, in *countJobsIn) (int64, error) {
 	q := JobQuery{Tag: in.Tags, Success: in.Success, AllWorkspaces: in.All}
-	f, none, err := q.selected(in.Workspace)
+	f, none, err := a.selected(ctx, &q, in.Workspace)
 	if err != nil || none || within(&f, sluice.StateCompleted) {
 		return 0, err
 	}

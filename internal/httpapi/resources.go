@@ -12,7 +12,7 @@ import (
 )
 
 // stateType is the resource type of what scripts remember from run to run.
-const stateType = "state"
+const stateType = engine.StateType
 
 // resourceDoc is a resource as it is sent. Fields that are not described are
 // accepted and have no effect.
@@ -24,21 +24,21 @@ type resourceDoc struct {
 }
 
 type resourceJSON struct {
-	Workspace   string         `json:"workspace_id"`
-	Path        string         `json:"path"`
-	Type        string         `json:"resource_type"`
-	Value       anyJSON        `json:"value" doc:"As it was sent; null in lists"`
-	Description string         `json:"description"`
-	ExtraPerms  map[string]any `json:"extra_perms"`
-	CreatedBy   string         `json:"created_by"`
-	EditedAt    time.Time      `json:"edited_at"`
-	IsOauth     bool           `json:"is_oauth" doc:"Always false"`
+	Workspace   string          `json:"workspace_id"`
+	Path        string          `json:"path"`
+	Type        string          `json:"resource_type"`
+	Value       anyJSON         `json:"value" doc:"As it was sent; null in lists"`
+	Description string          `json:"description"`
+	ExtraPerms  map[string]bool `json:"extra_perms" doc:"Users and groups that were given a right on it: whether they may write"`
+	CreatedBy   string          `json:"created_by"`
+	EditedAt    time.Time       `json:"edited_at"`
+	IsOauth     bool            `json:"is_oauth" doc:"Always false"`
 }
 
 func resourceForm(s *store.Resource) resourceJSON {
 	return resourceJSON{
 		Workspace: s.Workspace, Path: s.Path, Type: s.Type, Value: anyJSON(s.Value), Description: s.Description,
-		ExtraPerms: map[string]any{}, CreatedBy: s.CreatedBy, EditedAt: s.EditedAt.UTC(),
+		ExtraPerms: map[string]bool{}, CreatedBy: s.CreatedBy, EditedAt: s.EditedAt.UTC(),
 	}
 }
 
@@ -95,7 +95,10 @@ func (a *API) addResources() {
 			if err != nil {
 				return resourceJSON{}, err
 			}
-			return resourceForm(s), nil
+			form := resourceForm(s)
+			perms, err := a.e.ExtraPerms(ctx, in.Workspace, store.KindResource, s.Path)
+			form.ExtraPerms = permsOf(perms[s.Path])
+			return form, err
 		})
 	addJSON(a, "GET /api/w/{workspace}/resources/get_value/{path...}", "getResourceValue", "The value of a resource, as it was sent",
 		func(ctx context.Context, in *VariableRef) (anyJSON, error) {
@@ -180,9 +183,14 @@ func (a *API) listResources(ctx context.Context, in *listResourcesIn) ([]resourc
 	list, err := a.e.Resources(ctx, f, who(ctx, in.Workspace), func(s *store.Resource) bool {
 		return (len(types) == 0 || slices.Contains(types, s.Type)) && !slices.Contains(others, s.Type)
 	})
+	if err != nil {
+		return nil, err
+	}
+	perms, err := a.e.ExtraPerms(ctx, in.Workspace, store.KindResource, pathsOf(list, func(s *store.Resource) string { return s.Path })...)
 	out := make([]resourceJSON, len(list))
 	for i, s := range list {
 		out[i] = resourceForm(s)
+		out[i].ExtraPerms = permsOf(perms[s.Path])
 	}
 	return out, err
 }

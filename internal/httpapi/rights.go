@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"sluice"
+	"sluice/internal/store"
 )
 
 // level is what somebody must be to call an operation.
@@ -43,7 +44,21 @@ type right struct {
 	// audit is the operation's name in the audit log and kind what it does;
 	// "" if it changes nothing, or its change tells itself who made it.
 	audit, kind string
+	// thing says of what the caller needs which right, beside its role.
+	thing thing
 }
+
+// thing is what an operation is about, and what somebody must be allowed to do
+// with it. The zero value: it is about no one thing.
+type thing struct {
+	kind string // one of package store's, or kindJob; "": the handler asks
+	need store.Right
+	late bool // the handler asks, or the engine within its transaction
+}
+
+// kindJob is the kind of jobs, which are named by {id}; all other things are
+// named by {path}.
+const kindJob = "job"
 
 func anybody() right { return right{level: levelAnybody} }
 func signed() right  { return right{level: levelSigned} }
@@ -60,6 +75,20 @@ func needs(l level, scopeText string) right {
 func (r right) atPathOfBody() right { r.late = true; return r }
 func (r right) byPerson() right     { r.person = true; return r }
 func (r right) byWholeToken() right { r.person, r.whole = true, true; return r }
+
+// reads and writes say what it takes to call an operation on a thing, asks that
+// its handler asks for that, since only it knows the thing.
+func (r right) reads(kind string) right {
+	r.thing = thing{kind: kind, need: store.RightRead}
+	return r
+}
+
+func (r right) writes(kind string) right {
+	r.thing = thing{kind: kind, need: store.RightWrite}
+	return r
+}
+
+func (r right) asks() right { r.thing = thing{late: true}; return r }
 
 // records has the operation written into the audit log.
 func (r right) records(name, kind string) right {
@@ -97,6 +126,7 @@ var rights = map[string]right{
 	"globalUserDelete":      {level: levelSuper, person: true, whole: true, audit: "users.delete", kind: kindDelete},
 	"listUsersAsSuperAdmin": needs(levelSuper, "users:read").byPerson(),
 	"listUsers":             needs(levelOperator, "users:read").byPerson(),
+	"getUser":               needs(levelOperator, "users:read"),
 	"usernameToEmail":       needs(levelOperator, "users:read"),
 	"addUser":               needs(levelAdmin, "users:write").byPerson().records("users.add_to_workspace", kindCreate),
 	"updateUser":            needs(levelAdmin, "users:write").byPerson().records("users.update", kindUpdate),
@@ -119,75 +149,91 @@ var rights = map[string]right{
 	"workOrders": needs(levelSuper, "workers:write").byPerson(), "workLog": needs(levelSuper, "workers:write").byPerson(),
 	"workGone": needs(levelSuper, "workers:write").byPerson(),
 
-	"createScript":              needs(levelDeveloper, "scripts:write").atPathOfBody().records("scripts.create", kindCreate),
+	"createScript":              needs(levelDeveloper, "scripts:write").atPathOfBody().records("scripts.create", kindCreate).asks(),
 	"createScriptSnapshot":      needs(levelDeveloper, "scripts:write"),
-	"getScriptByPath":           needs(levelOperator, "scripts:read"),
-	"getScriptByHash":           needs(levelOperator, "scripts:read").atPathOfBody(),
-	"listScripts":               needs(levelOperator, "scripts:read"),
-	"getScriptHistoryByPath":    needs(levelOperator, "scripts:read"),
-	"getScriptDeploymentStatus": needs(levelOperator, "scripts:read"),
-	"archiveScriptByPath":       needs(levelDeveloper, "scripts:write").records("scripts.archive", kindDelete),
-	"archiveScriptByHash":       needs(levelDeveloper, "scripts:write").records("scripts.archive", kindDelete),
-	"deleteScriptByPath":        needs(levelAdmin, "scripts:write").records("scripts.delete", kindDelete),
-	"deleteScriptByHash":        needs(levelAdmin, "scripts:write").records("scripts.delete", kindDelete),
-	"diffScripts":               needs(levelOperator, "scripts:read"),
-	"diffRawTemp":               needs(levelOperator, "scripts:read"),
+	"getScriptByPath":           needs(levelOperator, "scripts:read").reads(store.KindScript),
+	"getScriptByHash":           needs(levelOperator, "scripts:read").atPathOfBody().asks(),
+	"listScripts":               needs(levelOperator, "scripts:read").asks(),
+	"getScriptHistoryByPath":    needs(levelOperator, "scripts:read").reads(store.KindScript),
+	"getScriptDeploymentStatus": needs(levelOperator, "scripts:read").asks(),
+	"archiveScriptByPath":       needs(levelDeveloper, "scripts:write").records("scripts.archive", kindDelete).writes(store.KindScript),
+	"archiveScriptByHash":       needs(levelDeveloper, "scripts:write").records("scripts.archive", kindDelete).asks(),
+	"deleteScriptByPath":        needs(levelAdmin, "scripts:write").records("scripts.delete", kindDelete).writes(store.KindScript),
+	"deleteScriptByHash":        needs(levelAdmin, "scripts:write").records("scripts.delete", kindDelete).asks(),
+	"diffScripts":               needs(levelOperator, "scripts:read").asks(),
+	"diffRawTemp":               needs(levelOperator, "scripts:read").asks(),
 	"storeRawTemp":              needs(levelDeveloper, "scripts:read"), // nothing is stored
 
-	"createFlow":        needs(levelDeveloper, "flows:write").atPathOfBody().records("flows.create", kindCreate),
-	"updateFlow":        needs(levelDeveloper, "flows:write").records("flows.update", kindUpdate), // at the path in the body, too
-	"getFlowByPath":     needs(levelOperator, "flows:read"),
-	"getFlowVersion":    needs(levelOperator, "flows:read").atPathOfBody(),
-	"listFlows":         needs(levelOperator, "flows:read"),
-	"listFlowPaths":     needs(levelOperator, "flows:read"),
-	"existsFlowByPath":  needs(levelOperator, "flows:read"),
-	"getFlowHistory":    needs(levelOperator, "flows:read"),
-	"archiveFlowByPath": needs(levelDeveloper, "flows:write").records("flows.archive", kindDelete),
-	"deleteFlowByPath":  needs(levelDeveloper, "flows:write").records("flows.delete", kindDelete),
+	"createFlow":        needs(levelDeveloper, "flows:write").atPathOfBody().records("flows.create", kindCreate).asks(),
+	"updateFlow":        needs(levelDeveloper, "flows:write").records("flows.update", kindUpdate).asks(), // at the path in the body, too
+	"getFlowByPath":     needs(levelOperator, "flows:read").reads(store.KindFlow),
+	"getFlowVersion":    needs(levelOperator, "flows:read").atPathOfBody().asks(),
+	"listFlows":         needs(levelOperator, "flows:read").asks(),
+	"listFlowPaths":     needs(levelOperator, "flows:read").asks(),
+	"existsFlowByPath":  needs(levelOperator, "flows:read").asks(),
+	"getFlowHistory":    needs(levelOperator, "flows:read").reads(store.KindFlow),
+	"archiveFlowByPath": needs(levelDeveloper, "flows:write").records("flows.archive", kindDelete).writes(store.KindFlow),
+	"deleteFlowByPath":  needs(levelDeveloper, "flows:write").records("flows.delete", kindDelete).writes(store.KindFlow),
 
-	"createSchedule":        needs(levelDeveloper, "schedules:write").atPathOfBody().records("schedules.create", kindCreate),
-	"updateSchedule":        needs(levelDeveloper, "schedules:write").records("schedules.update", kindUpdate),
-	"setScheduleEnabled":    needs(levelDeveloper, "schedules:write").records("schedules.setenabled", kindUpdate),
-	"deleteSchedule":        needs(levelDeveloper, "schedules:write").records("schedules.delete", kindDelete),
-	"getSchedule":           needs(levelOperator, "schedules:read"),
-	"existsSchedule":        needs(levelOperator, "schedules:read"),
-	"listSchedules":         needs(levelOperator, "schedules:read"),
-	"listSchedulesWithJobs": needs(levelOperator, "schedules:read"),
+	"createSchedule":        needs(levelDeveloper, "schedules:write").atPathOfBody().records("schedules.create", kindCreate).asks(),
+	"updateSchedule":        needs(levelDeveloper, "schedules:write").records("schedules.update", kindUpdate).asks(),
+	"setScheduleEnabled":    needs(levelDeveloper, "schedules:write").records("schedules.setenabled", kindUpdate).asks(),
+	"deleteSchedule":        needs(levelDeveloper, "schedules:write").records("schedules.delete", kindDelete).asks(),
+	"getSchedule":           needs(levelOperator, "schedules:read").asks(),
+	"existsSchedule":        needs(levelOperator, "schedules:read").asks(),
+	"listSchedules":         needs(levelOperator, "schedules:read").asks(),
+	"listSchedulesWithJobs": needs(levelOperator, "schedules:read").asks(),
 	"previewSchedule":       signed().byPerson(),
 
-	// An operator does not see secrets; its jobs do. Below u/NAME/ all is for NAME and administrators alone.
-	"createVariable":   needs(levelDeveloper, "variables:write").atPathOfBody().records("variables.create", kindCreate),
-	"updateVariable":   needs(levelDeveloper, "variables:write").records("variables.update", kindUpdate), // at the path in the body, too
-	"deleteVariable":   needs(levelDeveloper, "variables:write").records("variables.delete", kindDelete),
-	"getVariable":      needs(levelOperator, "variables:read"), // a secret that a person sees is recorded
-	"getVariableValue": needs(levelOperator, "variables:read"), // the same
-	"existsVariable":   needs(levelOperator, "variables:read"),
-	"listVariable":     needs(levelOperator, "variables:read"),
+	// An operator does not see secrets; its jobs do.
+	"createVariable":   needs(levelDeveloper, "variables:write").atPathOfBody().records("variables.create", kindCreate).asks(),
+	"updateVariable":   needs(levelDeveloper, "variables:write").records("variables.update", kindUpdate).asks(), // at the path in the body, too
+	"deleteVariable":   needs(levelDeveloper, "variables:write").records("variables.delete", kindDelete).asks(),
+	"getVariable":      needs(levelOperator, "variables:read").asks(), // a secret that a person sees is recorded
+	"getVariableValue": needs(levelOperator, "variables:read").asks(), // the same
+	"existsVariable":   needs(levelOperator, "variables:read").asks(),
+	"listVariable":     needs(levelOperator, "variables:read").asks(),
 	"rotateKeys":       {level: levelSuper, person: true, whole: true, audit: "settings.rotate_keys", kind: kindUpdate},
 
 	// A developer writes resources; jobs of operators write those of type state.
-	"createResource":               needs(levelOperator, "resources:write").atPathOfBody().records("resources.create", kindCreate),
-	"updateResource":               needs(levelDeveloper, "resources:write").records("resources.update", kindUpdate), // at the path in the body, too
-	"updateResourceValue":          needs(levelOperator, "resources:write").records("resources.update", kindUpdate),
-	"deleteResource":               needs(levelDeveloper, "resources:write").records("resources.delete", kindDelete),
-	"getResource":                  needs(levelOperator, "resources:read"),
-	"getResourceValue":             needs(levelOperator, "resources:read"),
-	"getResourceValueInterpolated": needs(levelOperator, "resources:read"), // an operator only if no secret is in it
-	"existsResource":               needs(levelOperator, "resources:read"),
-	"listResource":                 needs(levelOperator, "resources:read"),
+	"createResource":               needs(levelOperator, "resources:write").atPathOfBody().records("resources.create", kindCreate).asks(),
+	"updateResource":               needs(levelDeveloper, "resources:write").records("resources.update", kindUpdate).asks(), // at the path in the body, too
+	"updateResourceValue":          needs(levelOperator, "resources:write").records("resources.update", kindUpdate).asks(),
+	"deleteResource":               needs(levelDeveloper, "resources:write").records("resources.delete", kindDelete).asks(),
+	"getResource":                  needs(levelOperator, "resources:read").asks(),
+	"getResourceValue":             needs(levelOperator, "resources:read").asks(),
+	"getResourceValueInterpolated": needs(levelOperator, "resources:read").asks(), // an operator only if no secret is in it
+	"existsResource":               needs(levelOperator, "resources:read").asks(),
+	"listResource":                 needs(levelOperator, "resources:read").asks(),
 	"listResourceType":             needs(levelOperator, "resources:read"),
 	"fileResourceTypeToFileExtMap": needs(levelOperator, "resources:read"),
 
 	// At the folder of the path, where the handler asks for it.
-	"createFolder":    needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.create", kindCreate),
-	"updateFolder":    needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.update", kindUpdate),
-	"deleteFolder":    needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.delete", kindDelete),
-	"getFolder":       needs(levelOperator, "folders:read").atPathOfBody(),
-	"existsFolder":    needs(levelOperator, "folders:read").atPathOfBody(),
-	"listFolders":     needs(levelOperator, "folders:read"),
-	"listFolderNames": needs(levelOperator, "folders:read"),
+	"createFolder":        needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.create", kindCreate).asks(),
+	"updateFolder":        needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.update", kindUpdate).asks(),
+	"deleteFolder":        needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.delete", kindDelete).asks(),
+	"getFolder":           needs(levelOperator, "folders:read").atPathOfBody().asks(),
+	"existsFolder":        needs(levelOperator, "folders:read").atPathOfBody().asks(),
+	"listFolders":         needs(levelOperator, "folders:read").asks(),
+	"listFolderNames":     needs(levelOperator, "folders:read").asks(),
+	"addOwnerToFolder":    needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.add_owner", kindUpdate).asks(),
+	"removeOwnerToFolder": needs(levelDeveloper, "folders:write").atPathOfBody().records("folders.remove_owner", kindUpdate).asks(),
+	"isOwnerOfFolder":     needs(levelOperator, "folders:read").asks(),
 
-	"tarballWorkspace": needs(levelOperator, "workspaces:read"), // and to read each kind of thing that is in it
+	// Groups of people are seen by all; who manages one changes it.
+	"createUserGroup":    needs(levelDeveloper, "groups:write").records("groups.create", kindCreate),
+	"updateUserGroup":    needs(levelDeveloper, "groups:write").records("groups.update", kindUpdate).asks(),
+	"deleteUserGroup":    needs(levelDeveloper, "groups:write").records("groups.delete", kindDelete).asks(),
+	"addUserToGroup":     needs(levelDeveloper, "groups:write").records("groups.add_user", kindUpdate).asks(),
+	"removeUserToGroup":  needs(levelDeveloper, "groups:write").records("groups.remove_user", kindUpdate).asks(),
+	"getUserGroup":       needs(levelOperator, "groups:read").asks(),
+	"listUserGroups":     needs(levelOperator, "groups:read"),
+	"listUserGroupNames": needs(levelOperator, "groups:read"),
+	"getGranularAcls":    needs(levelOperator, "acls:read").asks(),
+	"addGranularAcls":    needs(levelDeveloper, "acls:write").records("acls.add", kindUpdate).asks(),
+	"removeGranularAcls": needs(levelDeveloper, "acls:write").records("acls.remove", kindUpdate).asks(),
+
+	"tarballWorkspace": needs(levelOperator, "workspaces:read").asks(), // and to read each kind of thing that is in it
 	"getSharedUi":      needs(levelOperator, "workspaces:read"),
 	"getSettings":      needs(levelOperator, "workspaces:read"),
 
@@ -197,67 +243,67 @@ var rights = map[string]right{
 	"getScriptByPathWithDraft": needs(levelOperator, "scripts:read"),
 
 	// Who pushed a job is a field of the job: pushes leave no entry.
-	"runScriptByPath":               needs(levelOperator, "jobs:run:scripts"),
-	"runScriptByHash":               needs(levelOperator, "jobs:run:scripts").atPathOfBody(),
-	"runScriptByPathGet":            needs(levelOperator, "jobs:run:scripts"),
-	"runScriptByHashGet":            needs(levelOperator, "jobs:run:scripts").atPathOfBody(),
-	"runWaitResultByPath":           needs(levelOperator, "jobs:run:scripts"),
-	"runWaitResultByPathGet":        needs(levelOperator, "jobs:run:scripts"),
-	"runWaitResultByHash":           needs(levelOperator, "jobs:run:scripts").atPathOfBody(),
-	"runWaitResultByHashGet":        needs(levelOperator, "jobs:run:scripts").atPathOfBody(),
+	"runScriptByPath":               needs(levelOperator, "jobs:run:scripts").asks(),
+	"runScriptByHash":               needs(levelOperator, "jobs:run:scripts").atPathOfBody().asks(),
+	"runScriptByPathGet":            needs(levelOperator, "jobs:run:scripts").asks(),
+	"runScriptByHashGet":            needs(levelOperator, "jobs:run:scripts").atPathOfBody().asks(),
+	"runWaitResultByPath":           needs(levelOperator, "jobs:run:scripts").asks(),
+	"runWaitResultByPathGet":        needs(levelOperator, "jobs:run:scripts").asks(),
+	"runWaitResultByHash":           needs(levelOperator, "jobs:run:scripts").atPathOfBody().asks(),
+	"runWaitResultByHashGet":        needs(levelOperator, "jobs:run:scripts").atPathOfBody().asks(),
 	"runScriptPreview":              needs(levelDeveloper, "jobs:run:preview"),
 	"runRawScriptDependencies":      needs(levelDeveloper, "jobs:run:preview"),
 	"runRawScriptDependenciesAsync": needs(levelDeveloper, "jobs:run:preview"),
-	"runFlowByPath":                 needs(levelOperator, "jobs:run:flows"),
-	"runFlowByPathGet":              needs(levelOperator, "jobs:run:flows"),
-	"runWaitResultFlowByPath":       needs(levelOperator, "jobs:run:flows"),
-	"runWaitResultFlowByPathGet":    needs(levelOperator, "jobs:run:flows"),
-	"restartFlowAtStep":             needs(levelOperator, "jobs:run:flows").atPathOfBody(), // of a flow that is not saved: as a preview
-	"runFlowPreview":                needs(levelDeveloper, "jobs:run:preview"),
+	"runFlowByPath":                 needs(levelOperator, "jobs:run:flows").asks(),
+	"runFlowByPathGet":              needs(levelOperator, "jobs:run:flows").asks(),
+	"runWaitResultFlowByPath":       needs(levelOperator, "jobs:run:flows").asks(),
+	"runWaitResultFlowByPathGet":    needs(levelOperator, "jobs:run:flows").asks(),
+	"restartFlowAtStep":             needs(levelOperator, "jobs:run:flows").atPathOfBody().reads(kindJob), // of a flow that is not saved: as a preview
+	"runFlowPreview":                needs(levelDeveloper, "jobs:run:preview").asks(),
 	"runFlowDependenciesAsync":      needs(levelDeveloper, "jobs:run:preview"),
-	"batchReRunJobs":                {level: levelOperator, scope: scope{domain: "jobs", action: "run"}, late: true}, // job by job, as the calls above
-	"runBulk":                       {level: levelOperator, scope: scope{domain: "jobs", action: "run"}, late: true}, // job by job, as the calls above
+	"batchReRunJobs":                {level: levelOperator, scope: scope{domain: "jobs", action: "run"}, late: true, thing: thing{late: true}}, // job by job, as the calls above
+	"runBulk":                       {level: levelOperator, scope: scope{domain: "jobs", action: "run"}, late: true, thing: thing{late: true}}, // job by job, as the calls above
 
-	"getJob":                     needs(levelOperator, "jobs:read"),
-	"getJobLogs":                 needs(levelOperator, "jobs:read"),
-	"getCompletedJob":            needs(levelOperator, "jobs:read"),
-	"getCompletedJobResult":      needs(levelOperator, "jobs:read"),
-	"getCompletedJobResultMaybe": needs(levelOperator, "jobs:read"),
-	"getJobUpdates":              needs(levelOperator, "jobs:read"),
-	"getJobWait":                 needs(levelOperator, "jobs:read"),
-	"jobEvents":                  needs(levelOperator, "jobs:read"),
-	"workspaceEvents":            needs(levelOperator, "jobs:read"),
+	"getJob":                     needs(levelOperator, "jobs:read").reads(kindJob),
+	"getJobLogs":                 needs(levelOperator, "jobs:read").reads(kindJob),
+	"getCompletedJob":            needs(levelOperator, "jobs:read").reads(kindJob),
+	"getCompletedJobResult":      needs(levelOperator, "jobs:read").reads(kindJob),
+	"getCompletedJobResultMaybe": needs(levelOperator, "jobs:read").reads(kindJob),
+	"getJobUpdates":              needs(levelOperator, "jobs:read").reads(kindJob),
+	"getJobWait":                 needs(levelOperator, "jobs:read").reads(kindJob),
+	"jobEvents":                  needs(levelOperator, "jobs:read").reads(kindJob),
+	"workspaceEvents":            needs(levelOperator, "jobs:read").asks(),
 	"getQueuePosition":           needs(levelOperator, "jobs:read"),
-	"getScheduledFor":            needs(levelOperator, "jobs:read"),
-	"listJobs":                   needs(levelOperator, "jobs:read"),
-	"listQueue":                  needs(levelOperator, "jobs:read"),
-	"listCompletedJobs":          needs(levelOperator, "jobs:read"),
-	"listFilteredJobsUuids":      needs(levelOperator, "jobs:read"),
-	"listFilteredQueueUuids":     needs(levelOperator, "jobs:read"),
-	"getQueueCount":              needs(levelOperator, "jobs:read"),
-	"getCompletedCount":          needs(levelOperator, "jobs:read"),
+	"getScheduledFor":            needs(levelOperator, "jobs:read").reads(kindJob),
+	"listJobs":                   needs(levelOperator, "jobs:read").asks(),
+	"listQueue":                  needs(levelOperator, "jobs:read").asks(),
+	"listCompletedJobs":          needs(levelOperator, "jobs:read").asks(),
+	"listFilteredJobsUuids":      needs(levelOperator, "jobs:read").asks(),
+	"listFilteredQueueUuids":     needs(levelOperator, "jobs:read").asks(),
+	"getQueueCount":              needs(levelOperator, "jobs:read").asks(),
+	"getCompletedCount":          needs(levelOperator, "jobs:read").asks(),
 	"listWsSpecific":             needs(levelOperator, "scripts:read"),
 	"countCompletedJobsByTag":    needs(levelSigned, "jobs:read").byPerson(), // of a workspace: for its members; of all: for administrators of the instance
 	"getDbClock":                 signed(),
-	"getJobUpdatesSSE":           needs(levelOperator, "jobs:read"),
-	"getRootJobId":               needs(levelOperator, "jobs:read"),
-	"countCompletedJobs":         needs(levelOperator, "jobs:read"),
-	"getJobProgress":             needs(levelOperator, "jobs:read"),
-	"getFlowUserState":           needs(levelOperator, "jobs:read"),
-	"setFlowUserState":           needs(levelOperator, "jobs:write"), // of a job: for its own flow
-	"setJobProgress":             needs(levelOperator, "jobs:write"), // of a job: for itself and for those that it pushed
+	"getJobUpdatesSSE":           needs(levelOperator, "jobs:read").reads(kindJob),
+	"getRootJobId":               needs(levelOperator, "jobs:read").reads(kindJob),
+	"countCompletedJobs":         needs(levelOperator, "jobs:read").asks(),
+	"getJobProgress":             needs(levelOperator, "jobs:read").reads(kindJob),
+	"getFlowUserState":           needs(levelOperator, "jobs:read").reads(kindJob),
+	"setFlowUserState":           needs(levelOperator, "jobs:write").writes(kindJob), // of a job: for its own flow
+	"setJobProgress":             needs(levelOperator, "jobs:write").writes(kindJob), // of a job: for itself and for those that it pushed
 	// The signature in a link is the right. The job remembers who approved.
 	"resumeSuspendedJobGet": anybody(), "resumeSuspendedJobPost": anybody(), "cancelSuspendedJobGet": anybody(), "cancelSuspendedJobPost": anybody(),
 	"getSuspendedJobFlow": anybody(),
-	"getResumeUrls":       needs(levelOperator, "jobs:write"), // of a job: for its own flow; an operator for flows that it started
-	"createJobSignature":  needs(levelOperator, "jobs:write"), // the same
+	"getResumeUrls":       needs(levelOperator, "jobs:write").writes(kindJob), // of a job: for its own flow; an operator for flows that it started
+	"createJobSignature":  needs(levelOperator, "jobs:write").writes(kindJob), // the same
 	// For who has started the flow, and administrators.
-	"resumeSuspendedFlowAsOwner":     needs(levelOperator, "jobs:write").byPerson().records("jobs.resume", kindUpdate),
-	"disapproveSuspendedFlowAsOwner": needs(levelOperator, "jobs:write").byPerson().records("jobs.disapprove", kindUpdate),
-	// An operator cancels the jobs that it pushed.
-	"cancelQueuedJob":      needs(levelOperator, "jobs:write").records("jobs.cancel", kindDelete),
-	"forceCancelQueuedJob": needs(levelOperator, "jobs:write").records("jobs.force_cancel", kindDelete),
-	"cancelSelection":      needs(levelDeveloper, "jobs:write").records("jobs.cancel", kindDelete),
+	"resumeSuspendedFlowAsOwner":     needs(levelOperator, "jobs:write").byPerson().records("jobs.resume", kindUpdate).reads(kindJob),
+	"disapproveSuspendedFlowAsOwner": needs(levelOperator, "jobs:write").byPerson().records("jobs.disapprove", kindUpdate).reads(kindJob),
+	// Whoever may write what a job runs cancels it, and everybody his own.
+	"cancelQueuedJob":      needs(levelOperator, "jobs:write").records("jobs.cancel", kindDelete).writes(kindJob),
+	"forceCancelQueuedJob": needs(levelOperator, "jobs:write").records("jobs.force_cancel", kindDelete).writes(kindJob),
+	"cancelSelection":      needs(levelDeveloper, "jobs:write").records("jobs.cancel", kindDelete).asks(),
 
 	// Keys are global: what is done to one is done to all workspaces.
 	"listConcurrencyGroups":  needs(levelSuper, "concurrency_groups:read").byPerson(),
@@ -270,8 +316,8 @@ var rights = map[string]right{
 	"pauseGroup":             needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.pause", kindUpdate),
 	"resumeGroup":            needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.resume", kindUpdate),
 	"cancelGroup":            needs(levelSuper, "concurrency_groups:write").byPerson().records("concurrency_groups.cancel", kindDelete),
-	"getConcurrencyKey":      needs(levelSigned, "jobs:read").byPerson(), // of jobs that the caller may read
-	"listExtendedJobs":       needs(levelOperator, "jobs:read"),
+	"getConcurrencyKey":      needs(levelSigned, "jobs:read").byPerson().asks(), // of jobs that the caller may read
+	"listExtendedJobs":       needs(levelOperator, "jobs:read").asks(),
 	"planLimit":              signed().byPerson(),
 	"scriptToJsonSchema":     signed().byPerson(), // reads what it is sent and nothing else
 }

@@ -253,7 +253,7 @@ func (a *API) push(ctx context.Context, n engine.NewJob, args *jsonObject, p *Ru
 // can be named by a hash, too.
 func (a *API) mayRun(ctx context.Context, n *engine.NewJob) error {
 	c := callerOf(ctx)
-	n.CreatedBy, n.Email = c.Username, c.Email
+	n.CreatedBy, n.Email, n.By = c.Username, c.Email, ptr(who(ctx, n.Workspace))
 	want := scope{domain: "jobs", action: "run", kind: "scripts", paths: n.Path}
 	switch {
 	case n.Preview != nil || n.Dependencies != nil || n.FlowPreview != nil:

@@ -143,7 +143,7 @@ func (a *API) addSchedules() {
 	addText(a, "POST /api/w/{workspace}/schedules/create", "createSchedule", "Make a schedule; answers with its path", a.createSchedule)
 	addText(a, "POST /api/w/{workspace}/schedules/update/{path...}", "updateSchedule", "Change a schedule; it is enabled or disabled only if it says so",
 		func(ctx context.Context, in *updateScheduleIn) (string, error) {
-			return in.Path, a.e.UpdateSchedule(ctx, in.Workspace, in.Path, in.Body.Raw, editor(ctx))
+			return in.Path, a.e.UpdateSchedule(ctx, in.Workspace, in.Path, in.Body.Raw, who(ctx, in.Workspace))
 		})
 	addText(a, "POST /api/w/{workspace}/schedules/setenabled/{path...}", "setScheduleEnabled", "Enable a schedule, or disable it: its next run is removed then",
 		func(ctx context.Context, in *enableScheduleIn) (string, error) {
@@ -151,23 +151,27 @@ func (a *API) addSchedules() {
 			if in.Body.Enabled {
 				said = "enabled " + in.Path
 			}
-			return said, a.e.EnableSchedule(ctx, in.Workspace, in.Path, in.Body.Enabled, editor(ctx))
+			return said, a.e.EnableSchedule(ctx, in.Workspace, in.Path, in.Body.Enabled, who(ctx, in.Workspace))
 		})
 	addText(a, "DELETE /api/w/{workspace}/schedules/delete/{path...}", "deleteSchedule", "Delete a schedule; runs that have fallen due go on",
 		func(ctx context.Context, in *ScheduleRef) (string, error) {
-			return "schedule " + in.Path + " deleted", a.e.DeleteSchedule(ctx, in.Workspace, in.Path)
+			return "schedule " + in.Path + " deleted", a.e.DeleteSchedule(ctx, in.Workspace, in.Path, who(ctx, in.Workspace))
 		})
 	addJSON(a, "GET /api/w/{workspace}/schedules/get/{path...}", "getSchedule", "A schedule",
 		func(ctx context.Context, in *ScheduleRef) (scheduleJSON, error) {
-			s, err := a.e.Schedule(ctx, in.Workspace, in.Path)
+			s, err := a.e.Schedule(ctx, in.Workspace, in.Path, who(ctx, in.Workspace))
 			if err != nil {
 				return nil, err
 			}
-			return scheduleForm(s)
+			out, err := scheduleForm(s)
+			if err != nil {
+				return nil, err
+			}
+			return out, a.addSchedulePerms(ctx, in.Workspace, []scheduleJSON{out})
 		})
 	addJSON(a, "GET /api/w/{workspace}/schedules/exists/{path...}", "existsSchedule", "Whether there is a schedule at a path",
 		func(ctx context.Context, in *ScheduleRef) (bool, error) {
-			_, err := a.e.Schedule(ctx, in.Workspace, in.Path)
+			_, err := a.e.Schedule(ctx, in.Workspace, in.Path, who(ctx, in.Workspace))
 			if sluice.CodeOf(err) == sluice.CodeNotFound {
 				return false, nil
 			}
@@ -181,11 +185,6 @@ func (a *API) addSchedules() {
 		})
 }
 
-func editor(ctx context.Context) engine.Editor {
-	c := callerOf(ctx)
-	return engine.Editor{Username: c.Username, Email: c.Email}
-}
-
 func (a *API) createSchedule(ctx context.Context, in *createScheduleIn) (string, error) {
 	doc := &in.Body.Value
 	if err := checkPath(doc.Path); err != nil {
@@ -195,7 +194,7 @@ func (a *API) createSchedule(ctx context.Context, in *createScheduleIn) (string,
 	if err := callerOf(ctx).may(scope{domain: "schedules", action: "write", paths: doc.Path}); err != nil {
 		return "", err
 	}
-	return doc.Path, a.e.CreateSchedule(ctx, in.Workspace, in.Body.Raw, editor(ctx))
+	return doc.Path, a.e.CreateSchedule(ctx, in.Workspace, in.Body.Raw, who(ctx, in.Workspace))
 }
 
 type listSchedulesIn struct {
@@ -211,7 +210,7 @@ func (a *API) schedules(ctx context.Context, in *listSchedulesIn, usual, most in
 	const piece = 1000
 	offset, n := in.window(usual, most)
 	var out []*store.Schedule
-	for f := (store.ScheduleFilter{Workspace: in.Workspace, PathStart: in.PathStart, Limit: piece}); ; f.Offset += piece {
+	for f := (store.ScheduleFilter{Workspace: in.Workspace, Sight: who(ctx, in.Workspace).Sight(), PathStart: in.PathStart, Limit: piece}); ; f.Offset += piece {
 		list, err := a.e.Schedules(ctx, f)
 		if err != nil {
 			return nil, err
@@ -249,7 +248,17 @@ func (a *API) listSchedules(ctx context.Context, in *listSchedulesIn) ([]schedul
 			return nil, err
 		}
 	}
-	return out, nil
+	return out, a.addSchedulePerms(ctx, in.Workspace, out)
+}
+
+// addSchedulePerms adds who was given which right on schedules.
+func (a *API) addSchedulePerms(ctx context.Context, workspace string, list []scheduleJSON) error {
+	path := func(s scheduleJSON) string { return fmt.Sprint(s["path"]) }
+	perms, err := a.e.ExtraPerms(ctx, workspace, store.KindSchedule, pathsOf(list, path)...)
+	for _, s := range list {
+		s["extra_perms"] = permsOf(perms[path(s)])
+	}
+	return err
 }
 
 func (a *API) listSchedulesWithJobs(ctx context.Context, in *listSchedulesIn) ([]scheduleJSON, error) {
@@ -263,7 +272,7 @@ func (a *API) listSchedulesWithJobs(ctx context.Context, in *listSchedulesIn) ([
 		if out[i], err = scheduleForm(s); err != nil {
 			return nil, err
 		}
-		jobs, err := a.e.Jobs(ctx, store.JobFilter{Workspace: s.Workspace, Schedule: s.Path, States: []sluice.State{sluice.StateCompleted}, Outcomes: []sluice.Outcome{sluice.OutcomeSuccess, sluice.OutcomeFailure}, Limit: runs})
+		jobs, err := a.e.Jobs(ctx, store.JobFilter{Workspace: s.Workspace, Sight: who(ctx, in.Workspace).Sight(), Schedule: s.Path, States: []sluice.State{sluice.StateCompleted}, Outcomes: []sluice.Outcome{sluice.OutcomeSuccess, sluice.OutcomeFailure}, Limit: runs})
 		if err != nil {
 			return nil, err
 		}
@@ -273,5 +282,5 @@ func (a *API) listSchedulesWithJobs(ctx context.Context, in *listSchedulesIn) ([
 		}
 		out[i]["jobs"] = ended
 	}
-	return out, nil
+	return out, a.addSchedulePerms(ctx, in.Workspace, out)
 }

@@ -183,7 +183,7 @@ func (a *API) addScripts() {
 			if s.Deleted {
 				return nil, notFound("there is no script %s", in.Path)
 			}
-			return scriptForm(s, true)
+			return a.showScript(ctx, s)
 		})
 	addJSON(a, "GET /api/w/{workspace}/scripts/get/h/{hash}", "getScriptByHash", "One version of a script",
 		func(ctx context.Context, in *RunHash) (scriptJSON, error) {
@@ -194,7 +194,10 @@ func (a *API) addScripts() {
 			if err := callerOf(ctx).may(scope{domain: "scripts", action: "read", paths: s.Path}); err != nil {
 				return nil, err
 			}
-			return scriptForm(s, true)
+			if err := a.mayRead(ctx, in.Workspace, store.KindScript, s.Path); err != nil {
+				return nil, err
+			}
+			return a.showScript(ctx, s)
 		})
 	addJSON(a, "GET /api/w/{workspace}/scripts/list", "listScripts", "The newest versions of scripts, without their code", a.listScripts)
 	a.addVersions()
@@ -213,6 +216,9 @@ func (a *API) addVersions() {
 		})
 	addJSON(a, "POST /api/w/{workspace}/scripts/archive/h/{hash}", "archiveScriptByHash", "Archive one version of a script: nobody can run it then",
 		func(ctx context.Context, in *RunHash) (scriptJSON, error) {
+			if err := a.mayWriteVersion(ctx, in); err != nil {
+				return nil, err
+			}
 			s, err := a.e.ArchiveScriptHash(ctx, in.Workspace, strings.ToLower(in.Hash))
 			if err != nil {
 				return nil, err
@@ -225,6 +231,9 @@ func (a *API) addVersions() {
 		})
 	addJSON(a, "POST /api/w/{workspace}/scripts/delete/h/{hash}", "deleteScriptByHash", "Erase one version of a script; jobs of it that wait fail",
 		func(ctx context.Context, in *RunHash) (scriptJSON, error) {
+			if err := a.mayWriteVersion(ctx, in); err != nil {
+				return nil, err
+			}
 			s, err := a.e.DeleteScriptHash(ctx, in.Workspace, strings.ToLower(in.Hash))
 			if err != nil {
 				return nil, err
@@ -251,6 +260,46 @@ func (a *API) addDrafts() {
 		return nil, notFound("there is no draft of %s: drafts are not supported; get the script itself", in.Path)
 	})
 }
+
+// showScript shows a version of a script with its code, and who may what with it.
+func (a *API) showScript(ctx context.Context, s *store.Script) (scriptJSON, error) {
+	f, err := scriptForm(s, true)
+	if err != nil {
+		return nil, err
+	}
+	perms, err := a.e.ExtraPerms(ctx, s.Workspace, store.KindScript, s.Path)
+	f["extra_perms"] = permsOf(perms[s.Path])
+	return f, err
+}
+
+// permsOf returns a map that is not nil.
+func permsOf(perms map[string]bool) map[string]bool {
+	if perms == nil {
+		return map[string]bool{}
+	}
+	return perms
+}
+
+// mayWriteVersion asks whether the caller may change the script that a version
+// is one of.
+func (a *API) mayWriteVersion(ctx context.Context, in *RunHash) error {
+	s, err := a.e.ScriptByHash(ctx, in.Workspace, in.hash())
+	if err != nil {
+		return err
+	}
+	return a.e.Allow(ctx, in.Workspace, store.KindScript, s.Path, who(ctx, in.Workspace), store.RightWrite)
+}
+
+// pathsOf returns the paths of things in a list.
+func pathsOf[T any](list []T, path func(T) string) []string {
+	out := make([]string, len(list))
+	for i, x := range list {
+		out[i] = path(x)
+	}
+	return out
+}
+
+func ptr[T any](v T) *T { return &v }
 
 type createScriptIn struct {
 	WorkspaceRef
@@ -279,7 +328,7 @@ func (a *API) createScript(ctx context.Context, in *createScriptIn) (string, err
 		return "", err
 	}
 	return a.e.SaveScript(ctx, in.Workspace, engine.NewScript{
-		Body: in.Body.Raw, CreatedBy: callerOf(ctx).Username, Email: callerOf(ctx).Email,
+		Body: in.Body.Raw, CreatedBy: callerOf(ctx).Username, Email: callerOf(ctx).Email, By: ptr(who(ctx, in.Workspace)),
 		ApplyToWaiting: doc.ApplyLimitsToWaiting, SkipIfNoop: in.SkipIfNoop,
 	})
 }
@@ -297,6 +346,9 @@ func (a *API) listScripts(ctx context.Context, in *listScriptsIn) ([]scriptJSON,
 	out := []scriptJSON{}
 	if in.PathExact != "" {
 		s, err := a.e.Script(ctx, in.Workspace, in.PathExact)
+		if err == nil {
+			err = a.mayRead(ctx, in.Workspace, store.KindScript, in.PathExact)
+		}
 		if sluice.CodeOf(err) == sluice.CodeNotFound || err == nil && (s.Deleted || s.Archived != in.ShowArchived) || in.skipsFirst() {
 			return out, nil
 		}
@@ -313,8 +365,12 @@ func (a *API) listScripts(ctx context.Context, in *listScriptsIn) ([]scriptJSON,
 		offset = in.Page * most
 	}
 	list, err := a.e.Scripts(ctx, store.ScriptFilter{
-		Workspace: in.Workspace, Archived: in.ShowArchived, PathStart: in.PathStart, Offset: offset, Limit: most,
+		Workspace: in.Workspace, Sight: who(ctx, in.Workspace).Sight(), Archived: in.ShowArchived, PathStart: in.PathStart, Offset: offset, Limit: most,
 	})
+	if err != nil {
+		return nil, err
+	}
+	perms, err := a.e.ExtraPerms(ctx, in.Workspace, store.KindScript, pathsOf(list, func(s *store.Script) string { return s.Path })...)
 	if err != nil {
 		return nil, err
 	}
@@ -323,6 +379,7 @@ func (a *API) listScripts(ctx context.Context, in *listScriptsIn) ([]scriptJSON,
 		if err != nil {
 			return nil, err
 		}
+		f["extra_perms"] = permsOf(perms[s.Path])
 		out = append(out, f)
 	}
 	return out, nil

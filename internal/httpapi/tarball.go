@@ -37,14 +37,14 @@ type tarballIn struct {
 
 	SkipTypes     bool   `query:"skip_resource_types" doc:"No effect: there are none"`
 	Triggers      bool   `query:"include_triggers" doc:"No effect: there are none"`
-	Users         bool   `query:"include_users" doc:"No effect: people are not in the archive"`
-	Groups        bool   `query:"include_groups" doc:"No effect: there are none"`
+	Users         bool   `query:"include_users" doc:"With the members of the workspace"`
+	Groups        bool   `query:"include_groups" doc:"With groups of people"`
 	Settings      bool   `query:"include_settings" doc:"No effect: there are none"`
 	Key           bool   `query:"include_key" doc:"No effect: the key never leaves the server"`
 	Dependencies  bool   `query:"include_workspace_dependencies" doc:"No effect: there are none"`
 	SkipMigration bool   `query:"skip_datatable_migrations" doc:"No effect: there are none"`
 	SettingsV     string `query:"settings_version" doc:"No effect"`
-	ExtraPerms    bool   `query:"preserve_extra_perms" doc:"No effect: roles decide who may do what"`
+	ExtraPerms    bool   `query:"preserve_extra_perms" doc:"With the rights that were given on scripts, flows and variables"`
 	SyncV         string `query:"sync_behavior_version" doc:"No effect: nothing is in the archive that v1 leaves out"`
 }
 
@@ -98,6 +98,12 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 	if !in.SkipResources {
 		domains = append(domains, "resources")
 	}
+	if in.Users {
+		domains = append(domains, "users")
+	}
+	if in.Groups {
+		domains = append(domains, "groups")
+	}
 	for _, domain := range domains {
 		if err := callerOf(ctx).may(scope{domain: domain, action: "read"}); err != nil {
 			return nil, err
@@ -107,7 +113,9 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 		return nil, sluice.Errorf(sluice.CodeUnavailable, "the server makes too many archives at the moment; try again")
 	}
 	defer a.tarballs.Release(1)
-	c, err := a.e.Contents(ctx, in.Workspace, who(ctx, in.Workspace), engine.ContentsWanted{Variables: !in.SkipVariables, Resources: !in.SkipResources})
+	c, err := a.e.Contents(ctx, in.Workspace, who(ctx, in.Workspace), engine.ContentsWanted{
+		Variables: !in.SkipVariables, Resources: !in.SkipResources, Perms: in.ExtraPerms, Groups: in.Groups, Members: in.Users,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +123,11 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 	if err != nil {
 		return nil, err
 	}
-	variables, err := a.packVariables(ctx, in, c.Variables)
+	people, err := packPeople(c)
+	if err != nil {
+		return nil, err
+	}
+	variables, err := a.packVariables(ctx, in, c)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +135,7 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 	if err != nil {
 		return nil, err
 	}
-	files = slices.Concat(files, variables, resources)
+	files = slices.Concat(files, variables, resources, people)
 	var b bytes.Buffer
 	if err := write(&b, files); err != nil {
 		return nil, fmt.Errorf("write the archive of workspace %s: %w", in.Workspace, err)
@@ -133,9 +145,9 @@ func (a *API) tarball(ctx context.Context, in *tarballIn) (func(huma.Context), e
 
 // packVariables packs the variables that the caller may see; a secret sealed,
 // so that it can be given back here and nowhere else.
-func (a *API) packVariables(ctx context.Context, in *tarballIn, list []*store.Variable) ([]packedFile, error) {
+func (a *API) packVariables(ctx context.Context, in *tarballIn, c *engine.Contents) ([]packedFile, error) {
 	var files []packedFile
-	for _, v := range list {
+	for _, v := range c.Variables {
 		value := string(v.Value)
 		switch {
 		case v.Secret() && in.SkipSecrets:
@@ -149,7 +161,7 @@ func (a *API) packVariables(ctx context.Context, in *tarballIn, list []*store.Va
 		case v.Secret():
 			value = a.e.SealedText(v)
 		}
-		data, err := json.MarshalIndent(packedVariable{value, v.Secret(), v.Description}, "", "  ")
+		data, err := json.MarshalIndent(packedVariable{value, v.Secret(), v.Description, c.Perms[store.KindVariable][v.Path]}, "", "  ")
 		if err != nil {
 			return nil, err
 		}
@@ -162,6 +174,49 @@ type packedVariable struct {
 	Value       string `json:"value"`
 	IsSecret    bool   `json:"is_secret"`
 	Description string `json:"description"`
+
+	ExtraPerms map[string]bool `json:"extra_perms,omitempty"`
+}
+
+// packPeople packs members and groups as Windmill's command line compares them.
+func packPeople(c *engine.Contents) ([]packedFile, error) {
+	var files []packedFile
+	add := func(name string, v any) error {
+		data, err := json.MarshalIndent(v, "", "  ")
+		files = append(files, packedFile{name, append(data, '\n')})
+		return err
+	}
+	for _, m := range c.Members {
+		if err := add("users/"+m.Email+".user.json", packedUser{m.Username, string(m.Role), m.Disabled}); err != nil {
+			return nil, err
+		}
+	}
+	for _, g := range c.Groups {
+		out := packedGroup{Summary: g.Summary, Admins: []string{}, Members: []string{}}
+		for _, name := range g.Members {
+			if who := "u/" + name; c.Manages[g.Name][who] {
+				out.Admins = append(out.Admins, who)
+			} else {
+				out.Members = append(out.Members, who)
+			}
+		}
+		if err := add("groups/"+g.Name+".group.json", out); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+type packedUser struct {
+	Username string `json:"username"`
+	Role     string `json:"role"`
+	Disabled bool   `json:"disabled"`
+}
+
+type packedGroup struct {
+	Summary string   `json:"summary"`
+	Admins  []string `json:"admins"`
+	Members []string `json:"members"`
 }
 
 // packResources packs resources, but for what scripts remember from run to run.
@@ -208,6 +263,9 @@ func packContents(in *tarballIn, c *engine.Contents) ([]packedFile, error) {
 			continue // no file could stand for it
 		}
 		fields, err := packedScript(s)
+		if err == nil {
+			err = addPerms(fields, c.Perms[store.KindScript][s.Path])
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -218,6 +276,9 @@ func packContents(in *tarballIn, c *engine.Contents) ([]packedFile, error) {
 	}
 	for _, f := range c.Flows {
 		fields, err := packedFlow(f)
+		if err == nil {
+			err = addPerms(fields, c.Perms[store.KindFlow][f.Path])
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -262,6 +323,15 @@ func without(fields map[string]json.RawMessage, more ...string) {
 	for _, name := range append(more, requestOnly...) {
 		delete(fields, name)
 	}
+}
+
+// addPerms adds the rights that were given on a thing, if there are any.
+func addPerms(fields map[string]json.RawMessage, perms map[string]bool) (err error) {
+	delete(fields, "extra_perms")
+	if len(perms) > 0 {
+		fields["extra_perms"], err = json.Marshal(perms)
+	}
+	return err
 }
 
 // need adds fields that are always in an archive, empty.

@@ -21,19 +21,19 @@ type variableDoc struct {
 }
 
 type variableJSON struct {
-	Workspace   string         `json:"workspace_id"`
-	Path        string         `json:"path"`
-	Value       *string        `json:"value" nullable:"true" doc:"null: it is a secret"`
-	IsSecret    bool           `json:"is_secret"`
-	Description string         `json:"description"`
-	ExtraPerms  map[string]any `json:"extra_perms"`
-	Account     *int           `json:"account" nullable:"true" doc:"Always null"`
-	IsOauth     bool           `json:"is_oauth" doc:"Always false"`
-	IsExpired   bool           `json:"is_expired" doc:"Always false"`
+	Workspace   string          `json:"workspace_id"`
+	Path        string          `json:"path"`
+	Value       *string         `json:"value" nullable:"true" doc:"null: it is a secret"`
+	IsSecret    bool            `json:"is_secret"`
+	Description string          `json:"description"`
+	ExtraPerms  map[string]bool `json:"extra_perms" doc:"Users and groups that were given a right on it: whether they may write"`
+	Account     *int            `json:"account" nullable:"true" doc:"Always null"`
+	IsOauth     bool            `json:"is_oauth" doc:"Always false"`
+	IsExpired   bool            `json:"is_expired" doc:"Always false"`
 }
 
 func variableForm(v *store.Variable) variableJSON {
-	out := variableJSON{Workspace: v.Workspace, Path: v.Path, IsSecret: v.Secret(), Description: v.Description, ExtraPerms: map[string]any{}}
+	out := variableJSON{Workspace: v.Workspace, Path: v.Path, IsSecret: v.Secret(), Description: v.Description, ExtraPerms: map[string]bool{}}
 	if !v.Secret() {
 		value := string(v.Value)
 		out.Value = &value
@@ -53,11 +53,6 @@ func (in *VariableRef) Resolve(huma.Context) []error {
 		return []error{err}
 	}
 	return nil
-}
-
-// who is the caller, as one who reads or changes variables.
-func who(ctx context.Context, workspace string) engine.Who {
-	return engine.Who{Editor: editor(ctx), Admin: callerOf(ctx).role(workspace).AtLeast(sluice.RoleAdmin)}
 }
 
 // secretsOf says why a caller may not see secrets; nil: it may. What an operator
@@ -219,16 +214,23 @@ func (a *API) getVariable(ctx context.Context, in *getVariableIn) (variableJSON,
 		text := a.e.SealedText(v)
 		form.Value = &text
 	}
-	return form, nil
+	perms, err := a.e.ExtraPerms(ctx, in.Workspace, store.KindVariable, v.Path)
+	form.ExtraPerms = permsOf(perms[v.Path])
+	return form, err
 }
 
 func (a *API) listVariables(ctx context.Context, in *listVariablesIn) ([]variableJSON, error) {
 	const most = 1000
 	offset, n := in.window(most, most)
 	list, err := a.e.Variables(ctx, store.VariableFilter{Workspace: in.Workspace, PathStart: in.PathStart, Offset: offset, Limit: n}, who(ctx, in.Workspace))
+	if err != nil {
+		return nil, err
+	}
+	perms, err := a.e.ExtraPerms(ctx, in.Workspace, store.KindVariable, pathsOf(list, func(v *store.Variable) string { return v.Path })...)
 	out := make([]variableJSON, len(list))
 	for i, v := range list {
 		out[i] = variableForm(v)
+		out[i].ExtraPerms = permsOf(perms[v.Path])
 	}
 	return out, err
 }

@@ -105,6 +105,7 @@ func TestResourcePages(t *testing.T) {
 // TestSecretRights: who sees a secret, and that it is recorded.
 func TestSecretRights(t *testing.T) {
 	s := newScene(t)
+	s.openFolders("main", "v")
 	tokens := map[string]string{}
 	for _, role := range []string{"operator", "developer", "admin"} {
 		email := role + "@x.org"

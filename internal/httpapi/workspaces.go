@@ -40,7 +40,7 @@ func (a *API) addWorkspaces() {
 			} `required:"true"`
 		},
 		) (bool, error) {
-			if !callerOf(ctx).sees(in.Body.ID) {
+			if !callerOf(ctx).memberOf(in.Body.ID) {
 				return false, nil
 			}
 			return a.e.WorkspaceOpen(ctx, in.Body.ID)
@@ -65,7 +65,7 @@ func (a *API) addWorkspaces() {
 func (a *API) visible(ctx context.Context) ([]*store.Workspace, error) {
 	list, err := a.e.Workspaces(ctx)
 	c := callerOf(ctx)
-	return slices.DeleteFunc(list, func(w *store.Workspace) bool { return w.Archived || !c.sees(w.ID) }), err
+	return slices.DeleteFunc(list, func(w *store.Workspace) bool { return w.Archived || !c.memberOf(w.ID) }), err
 }
 
 func (a *API) workspaces(ctx context.Context, _ *none) ([]workspaceJSON, error) {

@@ -47,7 +47,7 @@ func scheduled(open func(Clock) (store.Store, error), c Crash) (string, int, err
 		defer func() { servers[i].Close() }()
 	}
 	e := servers[0]
-	by := engine.Editor{Username: "ann", Email: "ann@example.com"}
+	by := engine.Who{Editor: engine.Editor{Username: "ann", Email: "ann@example.com"}, Admin: true}
 	err = errors.Join(
 		e.CreateWorkspace(ctx, store.Workspace{ID: "main"}),
 		func() error {

@@ -19,8 +19,9 @@ type Folder struct {
 // FolderReader reads folders.
 type FolderReader interface {
 	Folder(workspace, name string) (*Folder, error) // ErrNotFound
-	// Folders lists the folders of a workspace by name, at most limit from offset.
-	Folders(workspace string, offset, limit int) ([]*Folder, error)
+	// Folders lists the folders of a workspace by name, at most limit from offset;
+	// of names that are given, if that is not nil.
+	Folders(workspace string, names []string, offset, limit int) ([]*Folder, error)
 	CountFolders(workspace string) (int64, error)
 }
 

@@ -91,12 +91,14 @@ type PeopleReader interface {
 type PeopleTx interface {
 	InsertUser(*User) error // ErrExists: the email or the username is in use
 	SaveUser(*User) error   // Password, SuperAdmin, Disabled; ErrNotFound
-	// DeleteUser deletes a user with its memberships and tokens; ErrNotFound.
+	// DeleteUser deletes a user with its memberships, also those of groups, and
+	// its tokens; ErrNotFound.
 	DeleteUser(email string) error
 	// SaveMember stores the role of a user in a workspace; Since stays what it
 	// was when the member was first saved.
 	SaveMember(*Member) error
-	DeleteMember(workspace, email string) error // ErrNotFound
+	// DeleteMember takes a user out of a workspace and its groups; ErrNotFound.
+	DeleteMember(workspace, email string) error
 
 	InsertToken(*Token) error // ErrExists
 	// UseToken notes that a token was used at an instant; it does nothing if

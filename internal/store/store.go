@@ -212,6 +212,7 @@ type Schedule struct {
 // ScheduleFilter selects schedules, by path.
 type ScheduleFilter struct {
 	Workspace string
+	Sight     *Sight // nil: all
 	PathStart string
 	Offset    int
 	Limit     int // 0: 1,000
@@ -228,6 +229,7 @@ type Workspace struct {
 // that are themselves included.
 type JobFilter struct {
 	Workspace       string
+	Sight           *Sight // nil: all
 	IDs             []string
 	States          []sluice.State
 	Outcomes        []sluice.Outcome
@@ -301,7 +303,8 @@ type Among struct {
 // ScriptFilter selects the newest versions of scripts.
 type ScriptFilter struct {
 	Workspace string
-	Archived  bool // archived ones instead of the others
+	Sight     *Sight // nil: all
+	Archived  bool   // archived ones instead of the others
 	PathStart string
 	Offset    int
 	Limit     int // 0: 1,000
@@ -310,7 +313,8 @@ type ScriptFilter struct {
 // FlowFilter selects the newest versions of flows.
 type FlowFilter struct {
 	Workspace string
-	Archived  bool // archived ones instead of the others
+	Sight     *Sight // nil: all
+	Archived  bool   // archived ones instead of the others
 	PathStart string
 	Offset    int
 	Limit     int // 0: 1,000

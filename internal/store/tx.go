@@ -15,6 +15,7 @@ type Reader interface {
 	PeopleReader
 	VariableReader
 	FolderReader
+	PermissionReader
 
 	// Now reads the store's clock, to the microsecond, in UTC. Outside Update
 	// it is for showing only: nothing may be decided by it.
@@ -124,6 +125,7 @@ type Tx interface {
 	PeopleTx
 	VariableTx
 	FolderTx
+	PermissionTx
 
 	// Signal adds to what is told when this update is committed. Changes to
 	// jobs add their Rev by themselves.

@@ -44,6 +44,7 @@ type WorkspaceKey struct {
 // VariableFilter selects variables or resources of a workspace, by path.
 type VariableFilter struct {
 	Workspace string
+	Sight     *Sight // nil: all
 	PathStart string
 	Secrets   bool // only secret variables
 	Bare      bool // resources without their values

@@ -34,9 +34,10 @@ WHERE n = $1::bigint AND workspace = $2::text`, n, workspace)
 
 // Flows implements [store.Reader].
 func (r *reader) Flows(f store.FlowFilter) (list []*store.Flow, err error) {
-	err = r.rows(func(w *row) { list = append(list, scanFlow(w, false)) }, `SELECT `+flowHead+` FROM flow_version
-WHERE workspace = $1::text AND path >= $2::text AND starts_with(path, $2::text) AND newest AND NOT deleted AND archived = $3::boolean
-ORDER BY path LIMIT $4::bigint OFFSET $5::bigint`, f.Workspace, f.PathStart, f.Archived, orDefault(f.Limit), int64(f.Offset))
+	where, args := bySight("flow_version", store.KindFlow, f.Sight, `workspace = $1::text AND path >= $2::text AND starts_with(path, $2::text)
+AND newest AND NOT deleted AND archived = $3::boolean`, f.Workspace, f.PathStart, f.Archived, orDefault(f.Limit), int64(f.Offset))
+	err = r.rows(func(w *row) { list = append(list, scanFlow(w, false)) }, `SELECT `+flowHead+` FROM flow_version WHERE `+where+`
+ORDER BY path LIMIT $4::bigint OFFSET $5::bigint`, args...)
 	return list, err
 }
 

@@ -5,7 +5,8 @@ import "sluice/internal/store"
 const (
 	folderCols = `workspace, name, body, created_by, edited_by, edited_us`
 	qFolder    = `SELECT ` + folderCols + ` FROM folder WHERE workspace = $1::text AND name = $2::text`
-	qFolders   = `SELECT ` + folderCols + ` FROM folder WHERE workspace = $1::text ORDER BY name LIMIT $2::bigint OFFSET $3::bigint`
+	qFolders   = `SELECT ` + folderCols + ` FROM folder WHERE workspace = $1::text AND ($2::text[] IS NULL OR name = ANY($2::text[]))
+ORDER BY name LIMIT $3::bigint OFFSET $4::bigint`
 )
 
 func (r *reader) folders(sql string, args ...any) (list []*store.Folder, err error) {
@@ -23,8 +24,8 @@ func (r *reader) Folder(workspace, name string) (*store.Folder, error) {
 }
 
 // Folders implements [store.Reader].
-func (r *reader) Folders(workspace string, offset, limit int) ([]*store.Folder, error) {
-	return r.folders(qFolders, workspace, int64(limit), int64(offset))
+func (r *reader) Folders(workspace string, names []string, offset, limit int) ([]*store.Folder, error) {
+	return r.folders(qFolders, workspace, names, int64(limit), int64(offset))
 }
 
 // CountFolders implements [store.Reader].

@@ -57,6 +57,7 @@ func whereJobs(f *store.JobFilter) *where {
 		w.add("job.id = ANY(?::text[]::uuid[])", ids)
 	}
 	w.text("job.workspace", f.Workspace)
+	w.sight(f.Sight)
 	if len(f.States) > 0 {
 		codes, open := []int64{}, true
 		for _, s := range f.States {

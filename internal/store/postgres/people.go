@@ -54,7 +54,8 @@ func (t *tx) SaveUser(u *store.User) error {
 
 // DeleteUser implements [store.Tx].
 func (t *tx) DeleteUser(email string) error {
-	return found(t.exec(`WITH m AS (DELETE FROM member WHERE email = $1::text), k AS (DELETE FROM token WHERE email = $1::text)
+	return found(t.exec(`WITH m AS (DELETE FROM member WHERE email = $1::text), k AS (DELETE FROM token WHERE email = $1::text),
+g AS (DELETE FROM usergroup_member WHERE email = $1::text)
 DELETE FROM account WHERE email = $1::text`, email))
 }
 
@@ -84,7 +85,8 @@ ON CONFLICT (workspace, email) DO UPDATE SET role = excluded.role`, m.Workspace,
 
 // DeleteMember implements [store.Tx].
 func (t *tx) DeleteMember(workspace, email string) error {
-	return found(t.exec(`DELETE FROM member WHERE workspace = $1 AND email = $2`, workspace, email))
+	return found(t.exec(`WITH g AS (DELETE FROM usergroup_member WHERE workspace = $1::text AND email = $2::text)
+DELETE FROM member WHERE workspace = $1::text AND email = $2::text`, workspace, email))
 }
 
 func (r *reader) tokens(where string, value any) (list []*store.Token, err error) {

@@ -39,8 +39,9 @@ func (r *reader) Schedule(workspace, path string) (*store.Schedule, error) {
 
 // Schedules implements [store.Reader].
 func (r *reader) Schedules(f store.ScheduleFilter) ([]*store.Schedule, error) {
-	return r.schedules(`workspace = $1::text AND path >= $2::text AND starts_with(path, $2::text) ORDER BY path LIMIT $3::bigint OFFSET $4::bigint`,
+	where, args := bySight("schedule", store.KindSchedule, f.Sight, `workspace = $1::text AND path >= $2::text AND starts_with(path, $2::text)`,
 		f.Workspace, f.PathStart, orDefault(f.Limit), int64(f.Offset))
+	return r.schedules(where+` ORDER BY path LIMIT $3::bigint OFFSET $4::bigint`, args...)
 }
 
 // LockSchedule implements [store.Tx]. It waits for the lock, but not for long:

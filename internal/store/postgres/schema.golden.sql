@@ -1,3 +1,5 @@
+CREATE INDEX acl_who ON public.acl USING btree (workspace, who, kind);
+
 CREATE INDEX audit_at ON public.audit USING btree (at_us);
 
 CREATE INDEX audit_workspace ON public.audit USING btree (workspace, id);
@@ -58,6 +60,8 @@ CREATE INDEX token_email ON public.token USING btree (email, created_us);
 
 CREATE INDEX token_expiry ON public.token USING btree (expires_us) WHERE (expires_us > 0);
 
+CREATE INDEX usergroup_member_email ON public.usergroup_member USING btree (email, workspace);
+
 CREATE INDEX worker_gone ON public.worker USING btree (name) WHERE gone;
 
 CREATE INDEX worker_instance ON public.worker USING btree (instance);
@@ -65,6 +69,8 @@ CREATE INDEX worker_instance ON public.worker USING btree (instance);
 CREATE UNIQUE INDEX account_pkey ON public.account USING btree (email);
 
 CREATE UNIQUE INDEX account_username ON public.account USING btree (username);
+
+CREATE UNIQUE INDEX acl_pkey ON public.acl USING btree (workspace, kind, path, who);
 
 CREATE UNIQUE INDEX audit_pkey ON public.audit USING btree (id);
 
@@ -142,6 +148,10 @@ CREATE UNIQUE INDEX tick_pkey ON public.tick USING btree (workspace, path, due_u
 
 CREATE UNIQUE INDEX token_pkey ON public.token USING btree (hash);
 
+CREATE UNIQUE INDEX usergroup_member_pkey ON public.usergroup_member USING btree (workspace, name, email);
+
+CREATE UNIQUE INDEX usergroup_pkey ON public.usergroup USING btree (workspace, name);
+
 CREATE UNIQUE INDEX variable_pkey ON public.variable USING btree (workspace, path);
 
 CREATE UNIQUE INDEX worker_pkey ON public.worker USING btree (name);
@@ -167,6 +177,13 @@ TABLE account
   super_admin boolean NOT NULL
   disabled boolean NOT NULL
   created_us bigint NOT NULL;
+
+TABLE acl 
+  workspace text COLLATE C NOT NULL
+  kind text COLLATE C NOT NULL
+  path text COLLATE C NOT NULL
+  who text COLLATE C NOT NULL
+  level smallint NOT NULL;
 
 TABLE audit 
   id bigint NOT NULL IDENTITY
@@ -496,6 +513,16 @@ TABLE token
   created_us bigint NOT NULL
   expires_us bigint NOT NULL
   used_us bigint NOT NULL;
+
+TABLE usergroup 
+  workspace text COLLATE C NOT NULL
+  name text COLLATE C NOT NULL
+  summary text NOT NULL;
+
+TABLE usergroup_member 
+  workspace text COLLATE C NOT NULL
+  name text COLLATE C NOT NULL
+  email text COLLATE C NOT NULL;
 
 TABLE variable 
   workspace text COLLATE C NOT NULL

@@ -91,8 +91,9 @@ func (t *tx) ScriptByHash(workspace, hash string) (*store.Script, error) {
 
 // Scripts implements [store.Reader].
 func (r *reader) Scripts(f store.ScriptFilter) ([]*store.Script, error) {
-	return r.scriptList(`path >= $2::text AND starts_with(path, $2::text) AND newest AND NOT deleted AND archived = $3::boolean
-ORDER BY path LIMIT $4::bigint OFFSET $5::bigint`, f.Workspace, f.PathStart, f.Archived, orDefault(f.Limit), int64(f.Offset))
+	where, args := bySight("script", store.KindScript, f.Sight, `path >= $2::text AND starts_with(path, $2::text) AND newest AND NOT deleted
+AND archived = $3::boolean`, f.Workspace, f.PathStart, f.Archived, orDefault(f.Limit), int64(f.Offset))
+	return r.scriptList(where+` ORDER BY path LIMIT $4::bigint OFFSET $5::bigint`, args...)
 }
 
 // ScriptVersions implements [store.Reader].

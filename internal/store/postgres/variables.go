@@ -43,8 +43,9 @@ func (r *reader) Variable(workspace, path string) (*store.Variable, error) {
 
 // Variables implements [store.Reader].
 func (r *reader) Variables(f store.VariableFilter) ([]*store.Variable, error) {
-	return r.variables(qVariables+fromPath+` AND (key_id <> 0 OR NOT $3::boolean)`+pageOfPaths,
+	where, args := bySight("variable", store.KindVariable, f.Sight, fromPath+` AND (key_id <> 0 OR NOT $3::boolean)`,
 		f.Workspace, f.PathStart, f.Secrets, orDefault(f.Limit), int64(f.Offset))
+	return r.variables(qVariables+where+pageOfPaths, args...)
 }
 
 // CountVariables implements [store.Reader].
@@ -92,9 +93,9 @@ func (r *reader) Resource(workspace, path string) (*store.Resource, error) {
 
 // Resources implements [store.Reader].
 func (r *reader) Resources(f store.VariableFilter) ([]*store.Resource, error) {
+	where, args := bySight("resource", store.KindResource, f.Sight, fromPath, f.Workspace, f.PathStart, f.Bare, orDefault(f.Limit), int64(f.Offset))
 	return r.resources(`SELECT workspace, path, type, CASE WHEN $3::boolean THEN ''::bytea ELSE value END, description, created_by, edited_by, edited_us
-FROM resource WHERE workspace = $1::text AND `+fromPath+pageOfPaths,
-		f.Workspace, f.PathStart, f.Bare, orDefault(f.Limit), int64(f.Offset))
+FROM resource WHERE workspace = $1::text AND `+where+pageOfPaths, args...)
 }
 
 // CountResources implements [store.Reader].

@@ -10,8 +10,8 @@ const (
 var (
 	qFlow        = sqlText(`SELECT ` + flowCols + ` FROM flow_version WHERE workspace = ? AND path = ? AND deleted = 0 ORDER BY newest DESC LIMIT 1`)
 	qFlowVersion = sqlText(`SELECT ` + flowCols + ` FROM flow_version WHERE n = ? AND workspace = ?`)
-	qFlows       = coldText(`SELECT ` + flowHead + ` FROM flow_version WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2
-AND newest = 1 AND deleted = 0 AND archived = ?3 ORDER BY path LIMIT ?4 OFFSET ?5`)
+	qFlows       = listText(`SELECT `+flowHead+` FROM flow_version WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2
+AND newest = 1 AND deleted = 0 AND archived = ?3 ORDER BY path LIMIT ?4 OFFSET ?5`, "flow_version", store.KindFlow)
 	qFlowVersions = coldText(`SELECT ` + flowHead + ` FROM flow_version WHERE workspace = ? AND path = ? AND deleted = 0 ORDER BY n DESC LIMIT ?`)
 	qInsertFlow   = sqlText(`INSERT INTO flow_version (workspace, path, summary, description, edited_by, edited_us, archived, deleted, newest,
 settings, schema, value) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`)
@@ -59,8 +59,9 @@ func (r *reader) FlowVersion(workspace string, n int64) (*store.Flow, error) {
 
 // Flows implements [store.Reader].
 func (r *reader) Flows(f store.FlowFilter) ([]*store.Flow, error) {
-	return r.flows(r.c.use(qFlows).str(f.Workspace).str(f.PathStart).bool(f.Archived).
-		int(int64(orDefault(f.Limit))).int(int64(f.Offset)), false)
+	return r.flows(r.page(qFlows, f.Sight, func(s *stmt) {
+		s.str(f.Workspace).str(f.PathStart).bool(f.Archived).int(int64(orDefault(f.Limit))).int(int64(f.Offset))
+	}), false)
 }
 
 // FlowVersions implements [store.Reader].

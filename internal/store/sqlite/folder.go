@@ -5,8 +5,9 @@ import "sluice/internal/store"
 const folderCols = `workspace, name, body, created_by, edited_by, edited_us`
 
 var (
-	qFolder       = sqlText(`SELECT ` + folderCols + ` FROM folder WHERE workspace = ? AND name = ?`)
-	qFolders      = coldText(`SELECT ` + folderCols + ` FROM folder WHERE workspace = ? ORDER BY name LIMIT ? OFFSET ?`)
+	qFolder  = sqlText(`SELECT ` + folderCols + ` FROM folder WHERE workspace = ? AND name = ?`)
+	qFolders = coldText(`SELECT ` + folderCols + ` FROM folder WHERE workspace = ?1
+AND (?2 IS NULL OR name IN (SELECT value FROM json_each(?2))) ORDER BY name LIMIT ?3 OFFSET ?4`)
 	qCountFolders = coldText(`SELECT count(*) FROM folder WHERE workspace = ?`)
 	qInsertFolder = sqlText(`INSERT INTO folder (` + folderCols + `) VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING`)
 	qSaveFolder   = sqlText(`UPDATE folder SET body = ?, edited_by = ?, edited_us = ? WHERE workspace = ? AND name = ?`)
@@ -28,8 +29,14 @@ func (r *reader) Folder(workspace, name string) (*store.Folder, error) {
 }
 
 // Folders implements [store.Reader].
-func (r *reader) Folders(workspace string, offset, limit int) ([]*store.Folder, error) {
-	return readFolders(r.c.use(qFolders).str(workspace).int(int64(limit)).int(int64(offset)))
+func (r *reader) Folders(workspace string, names []string, offset, limit int) ([]*store.Folder, error) {
+	s := r.c.use(qFolders).str(workspace)
+	if names == nil {
+		s.null()
+	} else {
+		s.str(jsonList(names))
+	}
+	return readFolders(s.int(int64(limit)).int(int64(offset)))
 }
 
 // CountFolders implements [store.Reader].

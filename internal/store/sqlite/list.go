@@ -60,6 +60,7 @@ func whereJobs(f *store.JobFilter) *where {
 		}
 	})
 	w.text("job.workspace", f.Workspace)
+	w.sight(f.Sight)
 	w.in("job.state", len(f.States), func(s *stmt) {
 		for _, v := range f.States {
 			s.int(int64(stateCode(v)))

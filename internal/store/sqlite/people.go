@@ -82,6 +82,9 @@ func (t *tx) DeleteUser(email string) error {
 			return err
 		}
 	}
+	if _, err := t.c.use(qLeaveGroups).str(email).str("").run(); err != nil {
+		return err
+	}
 	return found(t.c.use(qDropUser).str(email).run())
 }
 
@@ -124,6 +127,9 @@ func (t *tx) SaveMember(m *store.Member) error {
 // DeleteMember implements [store.Tx].
 func (t *tx) DeleteMember(workspace, email string) error {
 	t.wrote = true
+	if _, err := t.c.use(qLeaveGroups).str(email).str(workspace).run(); err != nil {
+		return err
+	}
 	return found(t.c.use(qDropMember).str(workspace).str(email).run())
 }
 

@@ -10,8 +10,8 @@ const scheduleCols = `workspace, path, enabled, next_us, failed, next_job, edite
 
 var (
 	qSchedule  = sqlText(`SELECT ` + scheduleCols + ` FROM schedule WHERE workspace = ? AND path = ?`)
-	qSchedules = coldText(`SELECT ` + scheduleCols + ` FROM schedule WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2
-ORDER BY path LIMIT ?3 OFFSET ?4`)
+	qSchedules = listText(`SELECT `+scheduleCols+` FROM schedule WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2 ORDER BY path
+LIMIT ?3 OFFSET ?4`, "schedule", store.KindSchedule)
 	qSaveSchedule = sqlText(`INSERT OR REPLACE INTO schedule (` + scheduleCols + `) VALUES (?,?,?,?,?,?,?,?,?,?,?)`)
 	qDropSchedule = sqlText(`DELETE FROM schedule WHERE workspace = ? AND path = ?`)
 	qDueSchedules = sqlText(`SELECT ` + scheduleCols + ` FROM schedule WHERE next_us > 0 AND next_us <= ? ORDER BY next_us LIMIT ?`)
@@ -46,7 +46,9 @@ func (r *reader) Schedule(workspace, path string) (*store.Schedule, error) {
 
 // Schedules implements [store.Reader].
 func (r *reader) Schedules(f store.ScheduleFilter) ([]*store.Schedule, error) {
-	return r.schedules(r.c.use(qSchedules).str(f.Workspace).str(f.PathStart).int(int64(orDefault(f.Limit))).int(int64(f.Offset)))
+	return r.schedules(r.page(qSchedules, f.Sight, func(s *stmt) {
+		s.str(f.Workspace).str(f.PathStart).int(int64(orDefault(f.Limit))).int(int64(f.Offset))
+	}))
 }
 
 // LockSchedule implements [store.Tx].

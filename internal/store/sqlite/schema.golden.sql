@@ -9,6 +9,17 @@ CREATE TABLE account (
 
 CREATE UNIQUE INDEX account_username ON account (username);
 
+CREATE TABLE acl (
+  workspace TEXT    NOT NULL,
+  kind      TEXT    NOT NULL,
+  path      TEXT    NOT NULL,
+  who       TEXT    NOT NULL,
+  level     INTEGER NOT NULL,
+  PRIMARY KEY (workspace, kind, path, who)
+) WITHOUT ROWID;
+
+CREATE INDEX acl_who ON acl (workspace, who, kind);
+
 CREATE TABLE audit (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   at_us      INTEGER NOT NULL,
@@ -461,6 +472,22 @@ CREATE TABLE token (
 CREATE INDEX token_email ON token (email, created_us);
 
 CREATE INDEX token_expiry ON token (expires_us) WHERE expires_us > 0;
+
+CREATE TABLE usergroup (
+  workspace TEXT NOT NULL,
+  name      TEXT NOT NULL,
+  summary   TEXT NOT NULL,
+  PRIMARY KEY (workspace, name)
+) WITHOUT ROWID;
+
+CREATE TABLE usergroup_member (
+  workspace TEXT NOT NULL,
+  name      TEXT NOT NULL,
+  email     TEXT NOT NULL,
+  PRIMARY KEY (workspace, name, email)
+) WITHOUT ROWID;
+
+CREATE INDEX usergroup_member_email ON usergroup_member (email, workspace);
 
 CREATE TABLE variable (
   workspace   TEXT    NOT NULL,

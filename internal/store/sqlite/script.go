@@ -52,8 +52,8 @@ var (
 	qScript       = sqlText(`SELECT ` + scriptCols + ` FROM script WHERE workspace = ? AND path = ? ORDER BY newest DESC, n DESC LIMIT 1`)
 	qScriptByHash = sqlText(`SELECT ` + scriptCols + ` FROM script WHERE workspace = ? AND hash = ?`)
 	qVersions     = coldText(`SELECT ` + scriptCols + ` FROM script WHERE workspace = ? AND path = ? ORDER BY n DESC`)
-	qScripts      = coldText(`SELECT ` + scriptCols + ` FROM script WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2
-AND newest = 1 AND deleted = 0 AND archived = ?3 ORDER BY path LIMIT ?4 OFFSET ?5`)
+	qScripts      = listText(`SELECT `+scriptCols+` FROM script WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2
+AND newest = 1 AND deleted = 0 AND archived = ?3 ORDER BY path LIMIT ?4 OFFSET ?5`, "script", store.KindScript)
 	qInsertScript = sqlText(`INSERT INTO script (hash, workspace, path, parent, content, language, summary, kind, settings, created_by,
 created_us, archived, deleted, newest) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)`)
 	qEraseScripts = sqlText(`UPDATE script SET content = '', summary = '', settings = x'7b7d', archived = 1, deleted = 1
@@ -97,8 +97,9 @@ func (r *reader) ScriptByHash(workspace, hash string) (*store.Script, error) {
 
 // Scripts implements [store.Reader].
 func (r *reader) Scripts(f store.ScriptFilter) ([]*store.Script, error) {
-	return r.scripts(r.c.use(qScripts).str(f.Workspace).str(f.PathStart).bool(f.Archived).
-		int(int64(orDefault(f.Limit))).int(int64(f.Offset)))
+	return r.scripts(r.page(qScripts, f.Sight, func(s *stmt) {
+		s.str(f.Workspace).str(f.PathStart).bool(f.Archived).int(int64(orDefault(f.Limit))).int(int64(f.Offset))
+	}))
 }
 
 // ScriptVersions implements [store.Reader].

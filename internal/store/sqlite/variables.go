@@ -10,16 +10,16 @@ const (
 
 var (
 	qVariable  = sqlText(`SELECT ` + variableCols + ` FROM variable WHERE workspace = ? AND path = ?`)
-	qVariables = coldText(`SELECT ` + variableCols + ` FROM variable WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2
-AND (?3 = 0 OR key_id <> 0) ORDER BY path LIMIT ?4 OFFSET ?5`)
+	qVariables = listText(`SELECT `+variableCols+` FROM variable WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2
+AND (?3 = 0 OR key_id <> 0) ORDER BY path LIMIT ?4 OFFSET ?5`, "variable", store.KindVariable)
 	qCountVariables = coldText(`SELECT count(*) FROM variable WHERE workspace = ?`)
 	qInsertVariable = sqlText(`INSERT INTO variable (` + variableCols + `) VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`)
 	qSaveVariable   = sqlText(`UPDATE variable SET key_id = ?, value = ?, description = ?, edited_by = ?, edited_us = ? WHERE workspace = ? AND path = ?`)
 	qDropVariable   = sqlText(`DELETE FROM variable WHERE workspace = ? AND path = ?`)
 
 	qResource  = sqlText(`SELECT ` + resourceCols + ` FROM resource WHERE workspace = ? AND path = ?`)
-	qResources = coldText(`SELECT workspace, path, type, CASE WHEN ?5 THEN x'' ELSE value END, description, created_by, edited_by, edited_us
-FROM resource WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2 ORDER BY path LIMIT ?3 OFFSET ?4`)
+	qResources = listText(`SELECT workspace, path, type, CASE WHEN ?5 THEN x'' ELSE value END, description, created_by, edited_by, edited_us
+FROM resource WHERE workspace = ?1 AND path >= ?2 AND substr(path, 1, length(?2)) = ?2 ORDER BY path LIMIT ?3 OFFSET ?4`, "resource", store.KindResource)
 	qCountResources = coldText(`SELECT count(*) FROM resource WHERE workspace = ?`)
 	qInsertResource = sqlText(`INSERT INTO resource (` + resourceCols + `) VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`)
 	qSaveResource   = sqlText(`UPDATE resource SET type = ?, value = ?, description = ?, edited_by = ?, edited_us = ? WHERE workspace = ? AND path = ?`)
@@ -66,7 +66,9 @@ func (r *reader) Variable(workspace, path string) (*store.Variable, error) {
 
 // Variables implements [store.Reader].
 func (r *reader) Variables(f store.VariableFilter) ([]*store.Variable, error) {
-	return readVariables(r.c.use(qVariables).str(f.Workspace).str(f.PathStart).bool(f.Secrets).int(int64(orDefault(f.Limit))).int(int64(f.Offset)))
+	return readVariables(r.page(qVariables, f.Sight, func(s *stmt) {
+		s.str(f.Workspace).str(f.PathStart).bool(f.Secrets).int(int64(orDefault(f.Limit))).int(int64(f.Offset))
+	}))
 }
 
 func (r *reader) count(q *query, workspace string) (n int64, err error) {
@@ -121,7 +123,9 @@ func (r *reader) Resource(workspace, path string) (*store.Resource, error) {
 
 // Resources implements [store.Reader].
 func (r *reader) Resources(f store.VariableFilter) ([]*store.Resource, error) {
-	return readResources(r.c.use(qResources).str(f.Workspace).str(f.PathStart).int(int64(orDefault(f.Limit))).int(int64(f.Offset)).bool(f.Bare))
+	return readResources(r.page(qResources, f.Sight, func(s *stmt) {
+		s.str(f.Workspace).str(f.PathStart).int(int64(orDefault(f.Limit))).int(int64(f.Offset)).bool(f.Bare)
+	}))
 }
 
 // CountResources implements [store.Reader].

@@ -26,8 +26,10 @@ func folders(w *world) {
 		w.equal("a", must(r.Folder("one", "a")), a)
 		_, err := r.Folder("two", "b")
 		w.isErr("none", err, store.ErrNotFound)
-		w.equal("all", must(r.Folders("one", 0, 10)), []*store.Folder{a, b})
-		w.equal("page", must(r.Folders("one", 1, 1)), []*store.Folder{b})
+		w.equal("all", must(r.Folders("one", nil, 0, 10)), []*store.Folder{a, b})
+		w.equal("page", must(r.Folders("one", nil, 1, 1)), []*store.Folder{b})
+		w.equal("named", must(r.Folders("one", []string{"b", "c"}, 0, 10)), []*store.Folder{b})
+		w.equal("none named", len(must(r.Folders("one", []string{}, 0, 10))), 0)
 		w.equal("count", must(r.CountFolders("one")), int64(2))
 	})
 	b.Body, b.EditedBy, b.EditedAt = []byte(`{"owners":["u/zoe"]}`), "zoe", at.Add(time.Second)
@@ -36,7 +38,7 @@ func folders(w *world) {
 		ok(tx.DeleteFolder("one", "a"))
 	})
 	w.both(func(r store.Reader) {
-		w.equal("saved", must(r.Folders("one", 0, 10)), []*store.Folder{b})
+		w.equal("saved", must(r.Folders("one", nil, 0, 10)), []*store.Folder{b})
 		w.equal("of another workspace", must(r.Folder("two", "a")), other)
 	})
 }

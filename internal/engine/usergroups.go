@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"sluice"
+	"sluice/internal/store"
+)
+
+// maxUserGroups bounds the groups of a workspace.
+const maxUserGroups = 1000
+
+// manages refuses to change a group to whoever was not given the right to.
+func (w Who) manages(r store.Reader, workspace, name string) error {
+	if w.Admin {
+		return nil
+	}
+	all, err := r.Grants(workspace, store.KindGroup, name)
+	if err != nil {
+		return err
+	}
+	names := w.names()
+	for _, g := range all[name] {
+		if g.Right >= store.RightWrite && !w.Reader && slices.Contains(names, g.Who) {
+			return nil
+		}
+	}
+	return sluice.Errorf(sluice.CodeForbidden, "only administrators and who was given the right to may change the group %s", name)
+}
+
+func checkGroup(name, summary string) error {
+	switch {
+	case !usernameForm.MatchString(name):
+		return sluice.Invalid("name", "must be 1 to 50 letters, digits, . _ or -, beginning with a letter or digit")
+	case name == everyone:
+		return &sluice.Error{Code: sluice.CodeConflict, Field: "name", Message: "every member of the workspace is in the group all; it cannot be changed"}
+	}
+	return checkSummary(summary)
+}
+
+func checkSummary(summary string) error {
+	if err := checkDescription(summary); err != nil || slices.Contains([]byte(summary), 0) {
+		return sluice.Invalid("summary", "must be at most %d bytes of UTF-8 without NUL", maxDescription)
+	}
+	return nil
+}
+
+// CreateUserGroup makes a group. Whoever makes one and is no administrator is a
+// member of it and may change it. Conflict: there is one of that name.
+func (e *Engine) CreateUserGroup(ctx context.Context, workspace, name, summary string, by Who) error {
+	if err := checkGroup(name, summary); err != nil {
+		return err
+	}
+	return e.changePeople(ctx, func(tx store.Tx) error {
+		if err := needWorkspace(tx, workspace); err != nil {
+			return err
+		}
+		all, err := tx.UserGroups(workspace)
+		if err != nil {
+			return err
+		}
+		if len(all) >= maxUserGroups {
+			return sluice.Errorf(sluice.CodeConflict, "workspace %s has %d groups, which is the most; delete some first", workspace, len(all))
+		}
+		err = tx.InsertUserGroup(&store.UserGroup{Workspace: workspace, Name: name, Summary: summary})
+		if errors.Is(err, store.ErrExists) {
+			return &sluice.Error{Code: sluice.CodeConflict, Field: "name", Message: "there is a group " + name + " already; update it"}
+		}
+		if err != nil || by.Admin {
+			return err
+		}
+		if err := tx.SetGrant(workspace, store.KindGroup, name, store.Grant{Who: by.owner(), Right: store.RightWrite}); err != nil {
+			return err
+		}
+		return tx.JoinGroup(workspace, name, by.Email)
+	})
+}
+
+// changeUserGroup changes a group that is there, for somebody who may.
+func (e *Engine) changeUserGroup(ctx context.Context, workspace, name string, by Who, change func(store.Tx) error) error {
+	if name == everyone {
+		return checkGroup(name, "")
+	}
+	return e.changePeople(ctx, func(tx store.Tx) error {
+		if err := there(tx, workspace, store.KindGroup, name); err != nil {
+			return err
+		}
+		if err := by.manages(tx, workspace, name); err != nil {
+			return err
+		}
+		return change(tx)
+	})
+}
+
+// UpdateUserGroup changes what is said of a group. NotFound: there is none.
+func (e *Engine) UpdateUserGroup(ctx context.Context, workspace, name, summary string, by Who) error {
+	if err := checkSummary(summary); err != nil {
+		return err
+	}
+	return e.changeUserGroup(ctx, workspace, name, by, func(tx store.Tx) error {
+		return tx.SaveUserGroup(&store.UserGroup{Workspace: workspace, Name: name, Summary: summary})
+	})
+}
+
+// DeleteUserGroup deletes a group and all rights that were given to it.
+func (e *Engine) DeleteUserGroup(ctx context.Context, workspace, name string, by Who) error {
+	return e.changeUserGroup(ctx, workspace, name, by, func(tx store.Tx) error {
+		return errors.Join(tx.DeleteUserGroup(workspace, name), tx.DropGrants(workspace, store.KindGroup, name), tx.DropGrantee(workspace, "g/"+name))
+	})
+}
+
+// JoinGroup makes a member of the workspace a member of a group.
+func (e *Engine) JoinGroup(ctx context.Context, workspace, name, username string, by Who) error {
+	return e.changeUserGroup(ctx, workspace, name, by, func(tx store.Tx) error {
+		m, err := memberNamed(tx, workspace, username)
+		if err != nil {
+			return err
+		}
+		return tx.JoinGroup(workspace, name, m.Email)
+	})
+}
+
+// LeaveGroup takes a member out of a group.
+func (e *Engine) LeaveGroup(ctx context.Context, workspace, name, username string, by Who) error {
+	return e.changeUserGroup(ctx, workspace, name, by, func(tx store.Tx) error {
+		m, err := memberNamed(tx, workspace, username)
+		if err != nil {
+			return err
+		}
+		return notFound(tx.LeaveGroup(workspace, name, m.Email), "%s is not in the group %s", username, name)
+	})
+}
+
+// allGroup is the group that everybody is in.
+func allGroup(r store.Reader, workspace string) (*store.UserGroup, error) {
+	g := &store.UserGroup{Workspace: workspace, Name: everyone, Summary: "All members of the workspace"}
+	list, err := r.Members(workspace)
+	for _, m := range list {
+		g.Members = append(g.Members, m.Username)
+	}
+	return g, err
+}
+
+// UserGroup returns a group. NotFound: there is none.
+func (e *Engine) UserGroup(ctx context.Context, workspace, name string) (*store.UserGroup, error) {
+	return view(ctx, e, func(r store.Reader) (*store.UserGroup, error) {
+		if name == everyone {
+			return allGroup(r, workspace)
+		}
+		g, err := r.UserGroup(workspace, name)
+		return g, notFound(err, "there is no group %s", name)
+	})
+}
+
+// UserGroups lists the groups of a workspace, that of everybody first.
+func (e *Engine) UserGroups(ctx context.Context, workspace string) ([]*store.UserGroup, error) {
+	return view(ctx, e, func(r store.Reader) ([]*store.UserGroup, error) {
+		all, err := allGroup(r, workspace)
+		if err != nil {
+			return nil, err
+		}
+		list, err := r.UserGroups(workspace)
+		if err != nil {
+			return nil, fmt.Errorf("list the groups of workspace %s: %w", workspace, err)
+		}
+		return append([]*store.UserGroup{all}, list...), nil
+	})
+}
