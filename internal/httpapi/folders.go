@@ -118,6 +118,21 @@ func (a *API) addFolders() {
 			}
 			return err == nil, err
 		})
+	a.addFolderOwners()
+	addJSON(a, "GET /api/w/{workspace}/folders/list", "listFolders", "Folders by name", a.listFolders)
+	addJSON(a, "GET /api/w/{workspace}/folders/listnames", "listFolderNames", "Names of folders",
+		func(ctx context.Context, in *listFoldersIn) ([]string, error) {
+			list, err := a.folders(ctx, in)
+			names := make([]string, len(list))
+			for i, f := range list {
+				names[i] = f.Name
+			}
+			return names, err
+		})
+}
+
+// addFolderOwners registers who owns a folder.
+func (a *API) addFolderOwners() {
 	addText(a, "POST /api/w/{workspace}/folders/addowner/{name}", "addOwnerToFolder", "Make a user or a group an owner of a folder",
 		func(ctx context.Context, in *folderOwnerIn) (string, error) {
 			if err := in.may(ctx, "write"); err != nil {
@@ -135,16 +150,6 @@ func (a *API) addFolders() {
 	addJSON(a, "GET /api/w/{workspace}/folders/is_owner/{name}", "isOwnerOfFolder", "Whether the caller may change a folder",
 		func(ctx context.Context, in *FolderRef) (bool, error) {
 			return who(ctx, in.Workspace).OwnsFolder(in.Name), nil
-		})
-	addJSON(a, "GET /api/w/{workspace}/folders/list", "listFolders", "Folders by name", a.listFolders)
-	addJSON(a, "GET /api/w/{workspace}/folders/listnames", "listFolderNames", "Names of folders",
-		func(ctx context.Context, in *listFoldersIn) ([]string, error) {
-			list, err := a.folders(ctx, in)
-			names := make([]string, len(list))
-			for i, f := range list {
-				names[i] = f.Name
-			}
-			return names, err
 		})
 }
 

@@ -224,6 +224,13 @@ func TestListsByRight(t *testing.T) {
 			t.Errorf("jobs of %s: %d %s, want %s", who, code, body, want)
 		}
 	}
+}
+
+// TestArchivesByRight: so do archives, which hold groups, members and rights if
+// they are asked for.
+func TestArchivesByRight(t *testing.T) {
+	s := newTeam(t)
+	s.restore()
 	if _, body := s.ask("stranger", "POST", "scripts/raw_temp/diff", `{"scripts":{"f/team/s":"`+strings.Repeat("0", 64)+`"}}`); !strings.Contains(body, "f/team/s") {
 		t.Errorf("what cannot be seen counts as absent: %s", body)
 	}
