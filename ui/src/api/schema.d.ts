@@ -2086,8 +2086,9 @@ export interface components {
             description?: string;
             /** Format: date-time */
             edited_at?: string;
+            /** @description Users and groups that were given a right on it: whether they may write */
             extra_perms?: {
-                [key: string]: unknown;
+                [key: string]: boolean;
             };
             /** @description Always false */
             is_oauth?: boolean;
@@ -2410,8 +2411,9 @@ export interface components {
              */
             account?: number | null;
             description?: string;
+            /** @description Users and groups that were given a right on it: whether they may write */
             extra_perms?: {
-                [key: string]: unknown;
+                [key: string]: boolean;
             };
             /** @description Always false */
             is_expired?: boolean;
