@@ -125,6 +125,8 @@ func TestReferencesRights(t *testing.T) {
 	w := newVaultWorld(t)
 	w.variable("f/x/v", "shared", true)
 	w.variable("u/dev/v", "private", true)
+	w.variable("f/y/v", "of others", true)
+	w.must(w.CreateFolder(w.ctx(), "main", json.RawMessage(`{"name":"x","extra_perms":{"g/all":false}}`), chief))
 	w.script("f/x/s")
 	dev, op, admin := w.member("dev", sluice.RoleDeveloper), w.member("op", sluice.RoleOperator), w.member("boss", sluice.RoleAdmin)
 	stranger := w.member("stranger", sluice.RoleNone)
@@ -136,6 +138,7 @@ func TestReferencesRights(t *testing.T) {
 	}{
 		{"developer", dev, "f/x/v", ""},
 		{"developer, own", dev, "u/dev/v", ""},
+		{"developer, a folder of others", dev, "f/y/v", "there is no variable f/y/v"},
 		{"operator", op, "f/x/v", ""},
 		{"operator, another's", op, "u/dev/v", "there is no variable u/dev/v"},
 		{"admin, another's", admin, "u/dev/v", ""},
