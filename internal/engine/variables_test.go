@@ -30,7 +30,7 @@ func newVaultWorld(t testing.TB) *world {
 }
 
 var (
-	mate  = engine.Who{Editor: engine.Editor{Username: "ann", Email: "ann@x.org"}}
+	mate  = engine.Who{Editor: engine.Editor{Username: "ann", Email: "ann@x.org"}, Folders: map[string]store.Right{"x": store.RightRead}}
 	chief = engine.Who{Editor: engine.Editor{Username: "chief", Email: "admin@sluice.local"}, Admin: true}
 )
 
