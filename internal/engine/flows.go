@@ -246,7 +246,7 @@ func (e *Engine) FlowVersion(ctx context.Context, workspace string, n int64) (*s
 		if err == nil && f.Deleted {
 			err = store.ErrNotFound
 		}
-		return f, notFound(err, "there is no version %d of a flow in workspace %s", n, workspace)
+		return f, notFound(err, NoVersion, n, workspace)
 	})
 }
 

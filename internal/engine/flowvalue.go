@@ -83,18 +83,24 @@ func (e *Engine) buildFlow(tx store.Tx, j *sluice.Job, n *NewJob) (s limit.Setti
 	var row *store.Flow
 	if n.FlowVersion != 0 {
 		row, err = tx.FlowVersion(n.Workspace, n.FlowVersion)
-		err = notFound(err, "there is no version %d of a flow in workspace %s", n.FlowVersion, n.Workspace)
+		err = notFound(err, NoVersion, n.FlowVersion, n.Workspace)
 	} else {
 		row, err = tx.Flow(n.Workspace, n.FlowPath)
 		err = notFound(err, "there is no flow %s in workspace %s", n.FlowPath, n.Workspace)
 	}
+	if err == nil && n.FlowPath != "" && row.Path != n.FlowPath {
+		err = sluice.Errorf(sluice.CodeNotFound, "flow %s has no version %d", n.FlowPath, n.FlowVersion)
+	}
 	if err == nil && n.By != nil {
 		err = n.By.allow(tx, n.Workspace, store.KindFlow, row.Path, store.RightRead)
+		if n.FlowPath == "" {
+			err = Unnamed(err, NoVersion, n.FlowVersion, n.Workspace)
+		}
 	}
 	switch {
 	case err != nil:
 		return s, 0, err
-	case row.Deleted || n.FlowPath != "" && row.Path != n.FlowPath:
+	case row.Deleted:
 		return s, 0, sluice.Errorf(sluice.CodeNotFound, "there is no flow %s in workspace %s", row.Path, n.Workspace)
 	case row.Archived:
 		return s, 0, sluice.Errorf(sluice.CodeNotFound, "the flow %s is archived; push it again to run it", row.Path)

@@ -109,9 +109,6 @@ func (e *Engine) CreateFolder(ctx context.Context, workspace string, raw json.Ra
 			return err
 		}
 	}
-	if err := writeFolder(f, fields); err != nil {
-		return err
-	}
 	return e.changePeople(ctx, func(tx store.Tx) error {
 		if err := needWorkspace(tx, workspace); err != nil {
 			return err
@@ -123,13 +120,19 @@ func (e *Engine) CreateFolder(ctx context.Context, workspace string, raw json.Ra
 		if n >= MaxFolders {
 			return sluice.Errorf(sluice.CodeConflict, "workspace %s has %d folders, which is the most; delete some first", workspace, n)
 		}
+		if err := carryOver(tx, workspace, name, fields); err != nil {
+			return err
+		}
+		if err := writeFolder(f, fields); err != nil {
+			return err
+		}
 		f.EditedAt = tx.Now()
 		err = tx.InsertFolder(f)
 		if errors.Is(err, store.ErrExists) {
 			return &sluice.Error{Code: sluice.CodeConflict, Field: "name", Message: "there is a folder " + f.Name + " already; update it"}
 		}
 		if err == nil && !by.Admin {
-			err = unused(tx, workspace, name)
+			err = unused(tx, workspace, store.KindFolder, name)
 		}
 		if err != nil {
 			return err
@@ -138,13 +141,50 @@ func (e *Engine) CreateFolder(ctx context.Context, workspace string, raw json.Ra
 	})
 }
 
-// unused refuses to make a folder around what stands there already: whoever
-// owns a folder may do everything with what is in it.
-func unused(r store.Reader, workspace, name string) error {
+// carryOver writes into a folder's fields what everybody may do there although
+// they do not say so, as in folders of before there were rights.
+func carryOver(r store.Reader, workspace, name string, fields map[string]json.RawMessage) error {
+	const all = "g/" + everyone
+	given, err := r.Grants(workspace, store.KindFolder, name)
+	if err != nil {
+		return err
+	}
+	_, perms, err := readOwners(fields)
+	if err != nil {
+		return err
+	}
+	for _, g := range given[name] {
+		if _, said := perms[all]; g.Who == all && !said {
+			perms[all] = g.Right >= store.RightWrite
+			return setField(fields, "extra_perms", perms)
+		}
+	}
+	return nil
+}
+
+// former stands where a folder or a group was deleted: whoever makes another of
+// that name would get what the first one left behind, as the runs of its scripts.
+const former = "-"
+
+// unused refuses to make a folder or group where something stands or stood
+// already: whoever owns it may do everything with what is in it.
+func unused(r store.Reader, workspace, kind, name string) error {
 	start := "f/" + name + "/"
+	if kind == store.KindGroup {
+		start = "g/" + name + "/"
+	}
+	given, err := r.Grants(workspace, kind, name)
+	if err != nil {
+		return err
+	}
+	for _, g := range given[name] {
+		if g.Who == former {
+			return sluice.Errorf(sluice.CodeForbidden, "there was a %s %s before, so that an administrator has to make it again", kind, name)
+		}
+	}
 	found := 0
 	count := func(n int, err error) error { found += n; return err }
-	err := errors.Join(
+	err = errors.Join(
 		count(length(r.Scripts(store.ScriptFilter{Workspace: workspace, PathStart: start, Limit: 1}))),
 		count(length(r.Scripts(store.ScriptFilter{Workspace: workspace, PathStart: start, Archived: true, Limit: 1}))),
 		count(length(r.Flows(store.FlowFilter{Workspace: workspace, PathStart: start, Limit: 1}))),
@@ -153,7 +193,7 @@ func unused(r store.Reader, workspace, name string) error {
 		count(length(r.Variables(store.VariableFilter{Workspace: workspace, PathStart: start, Limit: 1}))),
 		count(length(r.Resources(store.VariableFilter{Workspace: workspace, PathStart: start, Limit: 1, Bare: true}))))
 	if err == nil && found > 0 {
-		err = sluice.Errorf(sluice.CodeForbidden, "there are things below f/%s/ already, so that an administrator has to make the folder", name)
+		err = sluice.Errorf(sluice.CodeForbidden, "there are things below %s already, so that an administrator has to make the %s", start, kind)
 	}
 	return err
 }
@@ -173,6 +213,9 @@ func (e *Engine) changeFolder(ctx context.Context, workspace, name string, by Wh
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal(f.Body, &fields); err != nil {
 			return fmt.Errorf("read folder %s: %w", name, err)
+		}
+		if err := carryOver(tx, workspace, name, fields); err != nil {
+			return err
 		}
 		if err := change(fields); err != nil {
 			return err
@@ -211,8 +254,14 @@ func (e *Engine) DeleteFolder(ctx context.Context, workspace, name string, by Wh
 		if err := notFound(tx.DeleteFolder(workspace, name), "there is no folder %s", name); err != nil {
 			return err
 		}
-		return tx.DropGrants(workspace, store.KindFolder, name)
+		return bury(tx, workspace, store.KindFolder, name)
 	})
+}
+
+// bury takes all rights on a folder or group that is deleted, and notes that it
+// was there.
+func bury(tx store.Tx, workspace, kind, name string) error {
+	return errors.Join(tx.DropGrants(workspace, kind, name), tx.SetGrant(workspace, kind, name, store.Grant{Who: former, Right: store.RightRead}))
 }
 
 // Folder returns a folder that somebody may see. NotFound: there is none of that name.

@@ -151,7 +151,9 @@ func there(r store.Reader, workspace, kind, path string) error {
 func extraPerms(list []store.Grant) map[string]bool {
 	out := map[string]bool{}
 	for _, g := range list {
-		out[g.Who] = g.Right >= store.RightWrite
+		if g.Who != former {
+			out[g.Who] = g.Right >= store.RightWrite
+		}
 	}
 	return out
 }

@@ -84,8 +84,7 @@ func (e *Engine) whoIn(r store.Reader, workspace string, m Member) (Who, error) 
 func (m Member) who() Who {
 	return Who{
 		Editor: Editor{Username: m.Username, Email: m.Email}, Job: m.Job, Admin: m.Role.AtLeast(sluice.RoleAdmin),
-		// What an operator runs may write; the calls by which it does are few.
-		Reader: !m.Job && !m.Role.AtLeast(sluice.RoleDeveloper),
+		Reader: !m.Role.AtLeast(sluice.RoleDeveloper),
 	}
 }
 
@@ -192,9 +191,32 @@ func (w Who) allow(r store.Reader, workspace, kind, path string, need store.Righ
 	case err != nil || right >= need:
 		return err
 	case right == store.RightNone:
-		return sluice.Errorf(sluice.CodeNotFound, "there is no %s %s", kind, path)
+		return noThing(workspace, kind, path)
 	}
 	return cannotWrite(path)
+}
+
+// noThing says of what may not be read just what is said of what is not there.
+func noThing(workspace, kind, path string) error {
+	if kind == store.KindScript || kind == store.KindFlow {
+		return sluice.Errorf(sluice.CodeNotFound, "there is no %s %s in workspace %s", kind, path, workspace)
+	}
+	return sluice.Errorf(sluice.CodeNotFound, "there is no %s %s", kind, path)
+}
+
+// What is said of versions that are not there: hash or number, and workspace.
+const (
+	NoHash    = "there is no script with hash %s in workspace %s"
+	NoVersion = "there is no version %d of a flow in workspace %s"
+)
+
+// Unnamed hides the path in a refusal of what was asked for by a number: it says
+// what is said of a number that is not there.
+func Unnamed(err error, format string, args ...any) error {
+	if sluice.CodeOf(err) == sluice.CodeNotFound {
+		return sluice.Errorf(sluice.CodeNotFound, format, args...)
+	}
+	return err
 }
 
 // put refuses to save a thing where somebody may not write.

@@ -247,7 +247,10 @@ func (e *Engine) changeSchedule(ctx context.Context, workspace, path string, by 
 // its runs will have the rights of whoever changed it.
 func (w Who) mayHave(tx store.Tx, s *store.Schedule, change func(*store.Schedule) error) error {
 	if s.Body != nil {
-		if err := w.allow(tx, s.Workspace, store.KindSchedule, s.Path, store.RightWrite); err != nil {
+		err := w.allow(tx, s.Workspace, store.KindSchedule, s.Path, store.RightWrite)
+		if sluice.CodeOf(err) == sluice.CodeNotFound { // as if it were not there, which put says in the end
+			*s = store.Schedule{Workspace: s.Workspace, Path: s.Path}
+		} else if err != nil {
 			return err
 		}
 	}

@@ -308,7 +308,7 @@ func checkParent(r store.Reader, workspace string, body *ScriptBody, newest *sto
 	parent, err := r.ScriptByHash(workspace, hash)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return sluice.Invalid(field, "there is no script with hash %s in workspace %s", hash, workspace)
+		return sluice.Invalid(field, NoHash, hash, workspace)
 	case err != nil:
 		return err
 	case parent.Path != body.Path:
@@ -409,7 +409,7 @@ func (e *Engine) Script(ctx context.Context, workspace, path string) (*store.Scr
 func (e *Engine) ScriptByHash(ctx context.Context, workspace, hash string) (*store.Script, error) {
 	return view(ctx, e, func(r store.Reader) (*store.Script, error) {
 		s, err := r.ScriptByHash(workspace, hash)
-		return s, notFound(err, "there is no script with hash %s in workspace %s", hash, workspace)
+		return s, notFound(err, NoHash, hash, workspace)
 	})
 }
 
@@ -442,7 +442,7 @@ func (e *Engine) ArchiveScriptHash(ctx context.Context, workspace, hash string) 
 	var s *store.Script
 	err := e.store.Update(ctx, func(tx store.Tx) (err error) {
 		if s, err = tx.ScriptByHash(workspace, hash); err != nil {
-			return notFound(err, "there is no script with hash %s in workspace %s", hash, workspace)
+			return notFound(err, NoHash, hash, workspace)
 		}
 		s.Archived = true
 		return tx.SaveScript(s)
@@ -473,7 +473,7 @@ func (e *Engine) DeleteScriptHash(ctx context.Context, workspace, hash string) (
 	var s *store.Script
 	err := e.store.Update(ctx, func(tx store.Tx) (err error) {
 		if s, err = tx.ScriptByHash(workspace, hash); err != nil {
-			return notFound(err, "there is no script with hash %s in workspace %s", hash, workspace)
+			return notFound(err, NoHash, hash, workspace)
 		}
 		if _, err = tx.EraseScripts(workspace, s.Path, hash); err != nil {
 			return err

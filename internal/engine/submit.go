@@ -275,7 +275,7 @@ func (e *Engine) buildScript(tx store.Tx, j *sluice.Job, n *NewJob, paths map[st
 		var err error
 		if n.Hash != "" {
 			c, err = e.freshByHash(tx, n.Workspace, n.Hash)
-			err = notFound(err, "there is no script with hash %s in workspace %s", n.Hash, n.Workspace)
+			err = notFound(err, NoHash, n.Hash, n.Workspace)
 		} else {
 			c, err = e.compiledByPath(tx, n.Workspace, n.Path)
 			err = notFound(err, "there is no script %s in workspace %s", n.Path, n.Workspace)
@@ -284,7 +284,11 @@ func (e *Engine) buildScript(tx store.Tx, j *sluice.Job, n *NewJob, paths map[st
 			return nil, err
 		}
 		if n.By != nil {
-			if err := n.By.allow(tx, n.Workspace, store.KindScript, c.row.Path, store.RightRead); err != nil {
+			err := n.By.allow(tx, n.Workspace, store.KindScript, c.row.Path, store.RightRead)
+			if n.Hash != "" {
+				err = Unnamed(err, NoHash, n.Hash, n.Workspace)
+			}
+			if err != nil {
 				return nil, err
 			}
 		}

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"sluice"
@@ -70,6 +72,9 @@ func (e *Engine) CreateUserGroup(ctx context.Context, workspace, name, summary s
 			return &sluice.Error{Code: sluice.CodeConflict, Field: "name", Message: "there is a group " + name + " already; update it"}
 		}
 		if err != nil || by.Admin {
+			return errors.Join(err, tx.SetGrant(workspace, store.KindGroup, name, store.Grant{Who: former}))
+		}
+		if err := newGroup(tx, workspace, name); err != nil {
 			return err
 		}
 		if err := tx.SetGrant(workspace, store.KindGroup, name, store.Grant{Who: by.owner(), Right: store.RightWrite}); err != nil {
@@ -77,6 +82,26 @@ func (e *Engine) CreateUserGroup(ctx context.Context, workspace, name, summary s
 		}
 		return tx.JoinGroup(workspace, name, by.Email)
 	})
+}
+
+// kindsOfThings are those that rights are given on.
+var kindsOfThings = []string{
+	store.KindFolder, store.KindGroup, store.KindScript, store.KindFlow, store.KindSchedule, store.KindVariable, store.KindResource,
+}
+
+// newGroup refuses to make a group that has rights already: whoever made it would
+// give them to himself.
+func newGroup(r store.Reader, workspace, name string) error {
+	for _, kind := range kindsOfThings {
+		given, err := r.Granted(workspace, kind, []string{"g/" + name})
+		if err != nil {
+			return err
+		}
+		if len(given) > 0 {
+			return sluice.Errorf(sluice.CodeForbidden, "rights were given to g/%s already, so that an administrator has to make the group", name)
+		}
+	}
+	return unused(r, workspace, store.KindGroup, name)
 }
 
 // changeUserGroup changes a group that is there, for somebody who may.
@@ -107,9 +132,51 @@ func (e *Engine) UpdateUserGroup(ctx context.Context, workspace, name, summary s
 
 // DeleteUserGroup deletes a group and all rights that were given to it.
 func (e *Engine) DeleteUserGroup(ctx context.Context, workspace, name string, by Who) error {
+	who := "g/" + name
 	return e.changeUserGroup(ctx, workspace, name, by, func(tx store.Tx) error {
-		return errors.Join(tx.DeleteUserGroup(workspace, name), tx.DropGrants(workspace, store.KindGroup, name), tx.DropGrantee(workspace, "g/"+name))
+		folders, err := tx.Granted(workspace, store.KindFolder, []string{who})
+		if err != nil {
+			return err
+		}
+		for _, folder := range slices.Sorted(maps.Keys(folders)) {
+			if err := forget(tx, workspace, folder, who); err != nil {
+				return err
+			}
+		}
+		if err := tx.DropGrantee(workspace, who); err != nil {
+			return err
+		}
+		return errors.Join(tx.DeleteUserGroup(workspace, name), bury(tx, workspace, store.KindGroup, name))
 	})
+}
+
+// forget takes somebody out of a folder's fields, which would give him his rights
+// again when they are saved the next time.
+func forget(tx store.Tx, workspace, name, who string) error {
+	f, err := tx.LockFolder(workspace, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(f.Body, &fields); err != nil {
+		return fmt.Errorf("read folder %s: %w", name, err)
+	}
+	owners, perms, err := readOwners(fields)
+	if err != nil {
+		return err
+	}
+	delete(perms, who)
+	left := append([]string{}, slices.DeleteFunc(owners, func(o string) bool { return o == who })...)
+	if err := errors.Join(setField(fields, "owners", left), setField(fields, "extra_perms", perms)); err != nil {
+		return err
+	}
+	if err := writeFolder(f, fields); err != nil {
+		return err
+	}
+	return tx.SaveFolder(f)
 }
 
 // JoinGroup makes a member of the workspace a member of a group.

@@ -13,6 +13,7 @@ import (
 
 	"sluice"
 	"sluice/internal/engine"
+	"sluice/internal/store"
 )
 
 // signedPath is the path of a call whose right is the signature in it: whoever
@@ -160,8 +161,13 @@ func (a *API) sign(ctx context.Context, in *signIn) (string, error) {
 		return "", err
 	}
 	switch {
-	case c.Job != nil && root.ID != c.Job.RootJob:
-		return "", sluice.Errorf(sluice.CodeForbidden, "the token of a job may make links for the flow of that job only")
+	case c.Job == nil:
+		err = a.e.AllowJob(ctx, in.Workspace, root.ID, who(ctx, in.Workspace), store.RightWrite)
+	case root.ID != c.Job.RootJob:
+		err = sluice.Errorf(sluice.CodeForbidden, "the token of a job may make links for the flow of that job only")
+	}
+	if err != nil {
+		return "", err
 	}
 	return a.e.SignApproval(ctx, in.Workspace, in.ID, in.ResumeID, in.Approver)
 }

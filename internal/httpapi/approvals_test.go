@@ -114,3 +114,26 @@ func TestApproveAsOwner(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestNobodySignsForAHiddenFlow: whoever may change the script that a flow calls
+// may not make links for a flow that he may not even see.
+func TestNobodySignsForAHiddenFlow(t *testing.T) {
+	s := newTeam(t)
+	for _, c := range [][2]string{
+		{"scripts/create", `{"path":"anywhere","content":"","language":"bash"}`},
+		{"flows/create", `{"path":"u/boss/waits","value":{"modules":[{"id":"a","value":{"type":"script","path":"anywhere","input_transforms":{}},"suspend":{"required_events":1}}]}}`},
+		{"jobs/run/f/u/boss/waits", "{}"},
+	} {
+		if code, body := s.ask("boss", "POST", c[0], c[1]); code != 201 {
+			t.Fatalf("%s: %d %s", c[0], code, body)
+		}
+	}
+	step := s.next().JobID
+	for who, want := range map[string]int{"stranger": 404, "op": 403, "boss": 200} {
+		for _, what := range []string{"job_signature", "resume_urls"} {
+			if code, body := s.ask(who, "GET", "jobs/"+what+"/"+step+"/1", ""); code != want {
+				t.Errorf("%s by %s: %d %s; want %d", what, who, code, body, want)
+			}
+		}
+	}
+}

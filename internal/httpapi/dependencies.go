@@ -56,7 +56,7 @@ func (a *API) addDependencies() {
 			if err != nil {
 				return deploymentJSON{}, err
 			}
-			if err := a.mayRead(ctx, in.Workspace, store.KindScript, s.Path); err != nil {
+			if err := a.mayReadVersion(ctx, s); err != nil {
 				return deploymentJSON{}, err
 			}
 			f, err := scriptForm(s, true)

@@ -43,7 +43,7 @@ func (a *API) diffScripts(ctx context.Context, in *VersionPair) (diffJSON, error
 		return diffJSON{}, err
 	}
 	for _, s := range []*store.Script{from, to} {
-		if err := a.mayRead(ctx, in.Workspace, store.KindScript, s.Path); err != nil {
+		if err := a.mayReadVersion(ctx, s); err != nil {
 			return diffJSON{}, err
 		}
 	}

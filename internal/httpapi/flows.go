@@ -187,10 +187,10 @@ func (a *API) flowVersion(ctx context.Context, in *FlowVersionRef) (flowJSON, er
 	if err != nil {
 		return nil, err
 	}
-	if err := callerOf(ctx).may(scope{domain: "flows", action: "read", paths: f.Path}); err != nil {
-		return nil, err
-	}
 	if err := a.mayRead(ctx, in.Workspace, store.KindFlow, f.Path); err != nil {
+		return nil, engine.Unnamed(err, engine.NoVersion, in.Version, in.Workspace)
+	}
+	if err := callerOf(ctx).may(scope{domain: "flows", action: "read", paths: f.Path}); err != nil {
 		return nil, err
 	}
 	return a.showFlow(ctx, f)

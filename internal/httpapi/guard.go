@@ -82,6 +82,12 @@ func (a *API) seesJob(ctx context.Context, j *sluice.Job) (bool, error) {
 	return a.e.SeesJob(ctx, j, w)
 }
 
+// mayReadVersion asks whether the caller may read a version that was asked for
+// by its hash.
+func (a *API) mayReadVersion(ctx context.Context, s *store.Script) error {
+	return engine.Unnamed(a.mayRead(ctx, s.Workspace, store.KindScript, s.Path), engine.NoHash, s.Hash, s.Workspace)
+}
+
 // mayRead asks whether the caller may read a thing that the path does not name.
 func (a *API) mayRead(ctx context.Context, workspace, kind, path string) error {
 	return a.e.Allow(ctx, workspace, kind, path, who(ctx, workspace), store.RightRead)

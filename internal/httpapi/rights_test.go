@@ -142,11 +142,10 @@ func TestRightsOnThings(t *testing.T) {
 			s.restore()
 			names := strings.NewReplacer("HASH", s.hash, "VERSION", s.version, "ME", who)
 			path := names.Replace(w[1])
-			if strings.Contains(path, "JOB") {
-				path = strings.Replace(path, "JOB", s.push(engine.NewJob{Path: "f/team/s"}), 1)
-			}
-			if strings.Contains(path, "PREVIEW") {
-				path = strings.Replace(path, "PREVIEW", s.push(engine.NewJob{Preview: &engine.Preview{Language: "bash"}}), 1)
+			for name, n := range map[string]engine.NewJob{"JOB": {Path: "f/team/s"}, "PREVIEW": {Preview: &engine.Preview{Language: "bash"}}} {
+				if start, end, found := strings.Cut(path, name); found {
+					path = start + s.push(n) + end
+				}
 			}
 			if code, answer := s.ask(who, w[0], path, names.Replace(body)); fmt.Sprint(code) != w[2+i] {
 				t.Errorf("%s by %s: %d, want %s: %s", lines.Text()[:60], who, code, w[2+i], answer)
@@ -317,5 +316,83 @@ func TestBelongings(t *testing.T) {
 	}
 	if code, body := s.ask("stranger", "POST", "jobs/run/p/anywhere?job_id="+id, ""); code != 409 || strings.Contains(body, "boss") {
 		t.Errorf("the id of a job of somebody else: %d %s", code, body)
+	}
+}
+
+// TestNobodyTakesOver: a folder or group by a name that has rights already, or
+// things or runs below it, is made by administrators alone; a group that is
+// deleted is taken out of the folders that name it.
+func TestNobodyTakesOver(t *testing.T) {
+	s := newTeam(t)
+	s.restore()
+	for i, step := range []struct {
+		who, method, path, body string
+		want                    int
+	}{
+		{"boss", "POST", "folders/create", `{"name":"kept","owners":["g/ops"],"extra_perms":{"g/devs":true}}`, 200},
+		{"boss", "POST", "resources/create", `{"path":"g/crew/r","resource_type":"x","value":1}`, 201},
+		{"stranger", "POST", "groups/create", `{"name":"ops"}`, 403},
+		{"stranger", "POST", "groups/create", `{"name":"crew"}`, 403},
+		{"stranger", "POST", "groups/create", `{"name":"fresh"}`, 200},
+		{"stranger", "DELETE", "groups/delete/fresh", "", 200},
+		{"owner", "POST", "groups/create", `{"name":"fresh"}`, 403},
+		{"boss", "POST", "groups/create", `{"name":"fresh"}`, 200},
+		{"boss", "DELETE", "groups/delete/devs", "", 200},
+		{"stranger", "POST", "groups/create", `{"name":"devs"}`, 403},
+		{"boss", "POST", "folders/update/kept", `{"summary":"saved again"}`, 200},
+		{"boss", "POST", "groups/create", `{"name":"devs"}`, 200},
+		{"boss", "POST", "groups/adduser/devs", `{"username":"stranger"}`, 200},
+		{"stranger", "GET", "folders/get/kept", "", 404},
+		{"stranger", "POST", "folders/create", `{"name":"mine"}`, 200},
+		{"stranger", "DELETE", "folders/delete/mine", "", 200},
+		{"owner", "POST", "folders/create", `{"name":"mine"}`, 403},
+		{"boss", "POST", "folders/create", `{"name":"mine"}`, 200},
+	} {
+		if code, body := s.ask(step.who, step.method, step.path, step.body); code != step.want {
+			t.Errorf("%d: %s %s by %s: %d, want %d: %s", i, step.method, step.path, step.who, code, step.want, body)
+		}
+	}
+}
+
+// TestWhatIsHiddenIsNotThere: of what somebody may not read he is told what he
+// is told of what is not there, whatever he asks by.
+func TestWhatIsHiddenIsNotThere(t *testing.T) {
+	s := newTeam(t)
+	s.restore()
+	same := func(method, path, body, hidden, absent string) {
+		t.Helper()
+		code, got := s.ask("stranger", method, strings.ReplaceAll(path, "THIS", hidden), strings.ReplaceAll(body, "THIS", hidden))
+		wantCode, want := s.ask("stranger", method, strings.ReplaceAll(path, "THIS", absent), strings.ReplaceAll(body, "THIS", absent))
+		if code != wantCode || strings.ReplaceAll(got, hidden, absent) != want || strings.Contains(got, "f/team") && !strings.Contains(hidden, "f/team") {
+			t.Errorf("%s %s:\n%d %s\nof what is not there:\n%d %s", method, path, code, got, wantCode, want)
+		}
+	}
+	none := strings.Repeat("0", len(s.hash)-1) + "1"
+	for _, c := range [][2]string{{"GET", "scripts/get/h/THIS"}, {"GET", "scripts/deployment_status/h/THIS"}, {"POST", "jobs/run/h/THIS"}, {"POST", "scripts/archive/h/THIS"}} {
+		same(c[0], c[1], "", s.hash, none)
+	}
+	same("GET", "flows/get/v/THIS", "", s.version, "99999")
+	same("POST", "jobs/run/fv/THIS", "{}", s.version, "99999")
+	same("POST", "jobs/run/p/THIS", "", "f/team/s", "f/team/absent")
+	same("POST", "jobs/run/f/THIS", "", "f/team/f", "f/team/absent")
+	same("POST", "schedules/create", `{"path":"THIS","schedule":"0 0 0 * * *","script_path":"u/stranger/s","args":{}}`, "f/team/c", "f/team/absent")
+	same("POST", "schedules/update/THIS", `{"schedule":"0 0 0 * * *"}`, "f/team/c", "f/team/absent")
+	same("POST", "scripts/create", `{"path":"THIS","content":"","language":"bash"}`, "f/team/s", "f/team/absent")
+	same("POST", "flows/create", `{"path":"THIS","value":{"modules":[]}}`, "f/team/f", "f/team/absent")
+	same("POST", "variables/create", `{"path":"THIS","value":"x"}`, "f/team/v", "f/team/absent")
+	same("POST", "resources/create", `{"path":"THIS","resource_type":"x","value":1}`, "f/team/r", "f/team/absent")
+}
+
+// TestOperatorsJobsDoNotWrite: what an operator runs has no more rights than the
+// operator.
+func TestOperatorsJobsDoNotWrite(t *testing.T) {
+	s := newTeam(t)
+	s.restore()
+	op := engine.Member{Username: "op", Email: "op@x.org", Role: sluice.RoleOperator, Job: true}
+	s.must(s.e.SetGrant(t.Context(), "main", store.KindVariable, "f/team/v", store.Grant{Who: "u/op", Right: store.RightWrite}, engine.Who{Admin: true}))
+	w, err := s.e.WhoIs(t.Context(), "main", op)
+	s.must(err)
+	if err := s.e.Allow(t.Context(), "main", store.KindVariable, "f/team/v", w, store.RightWrite); sluice.CodeOf(err) != sluice.CodeForbidden {
+		t.Errorf("a job of an operator may write: %v", err)
 	}
 }

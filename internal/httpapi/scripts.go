@@ -191,10 +191,10 @@ func (a *API) addScripts() {
 			if err != nil {
 				return nil, err
 			}
-			if err := callerOf(ctx).may(scope{domain: "scripts", action: "read", paths: s.Path}); err != nil {
+			if err := a.mayReadVersion(ctx, s); err != nil {
 				return nil, err
 			}
-			if err := a.mayRead(ctx, in.Workspace, store.KindScript, s.Path); err != nil {
+			if err := callerOf(ctx).may(scope{domain: "scripts", action: "read", paths: s.Path}); err != nil {
 				return nil, err
 			}
 			return a.showScript(ctx, s)
@@ -287,7 +287,8 @@ func (a *API) mayWriteVersion(ctx context.Context, in *RunHash) error {
 	if err != nil {
 		return err
 	}
-	return a.e.Allow(ctx, in.Workspace, store.KindScript, s.Path, who(ctx, in.Workspace), store.RightWrite)
+	err = a.e.Allow(ctx, in.Workspace, store.KindScript, s.Path, who(ctx, in.Workspace), store.RightWrite)
+	return engine.Unnamed(err, engine.NoHash, s.Hash, s.Workspace)
 }
 
 // pathsOf returns the paths of things in a list.

@@ -15,6 +15,7 @@ import (
 
 	"sluice/internal/pgtest"
 	"sluice/internal/store"
+	"sluice/internal/store/storetest"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite schema.golden.sql")
@@ -72,33 +73,55 @@ func TestSameMigrations(t *testing.T) {
 	}
 }
 
+// TestFoldersOfBefore opens a database of before there were rights on folders.
+func TestFoldersOfBefore(t *testing.T) {
+	dsn := pgtest.Database(t)
+	older(t, dsn, storetest.BeforeRights, func(db *sql.DB) {
+		storetest.WriteOldFolders(t, func(q string, args ...any) error {
+			_, err := db.Exec(q, args...)
+			return err
+		})
+	})
+	s := open(t, dsn, Options{})
+	defer s.Close()
+	storetest.CheckOldFolders(t, s)
+}
+
+// older brings an empty database to an older schema and fills it.
+func older(t *testing.T, dsn string, version int64, fill func(*sql.DB)) {
+	t.Helper()
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.UpTo(context.Background(), version); err != nil {
+		t.Fatal(err)
+	}
+	fill(db)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestFirstStarts has three servers start at once on an empty database, and
 // three more on one with the schema of the first release.
 func TestFirstStarts(t *testing.T) {
 	for _, from := range []int64{0, 1} {
 		dsn := pgtest.Database(t)
 		if from > 0 {
-			db, err := sql.Open("pgx", dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files, err := fs.Sub(migrations, "migrations")
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := p.UpTo(context.Background(), from); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := db.Exec(`INSERT INTO workspace VALUES ('old', 'Old', 'ann', 7)`); err != nil {
-				t.Fatal(err)
-			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			older(t, dsn, from, func(db *sql.DB) {
+				if _, err := db.Exec(`INSERT INTO workspace VALUES ('old', 'Old', 'ann', 7)`); err != nil {
+					t.Fatal(err)
+				}
+			})
 		}
 		var all sync.WaitGroup
 		for i := range 3 {

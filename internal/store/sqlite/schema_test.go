@@ -13,6 +13,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"sluice/internal/store"
+	"sluice/internal/store/storetest"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite schema.golden.sql")
@@ -96,9 +97,23 @@ func allowed(q *query, step string) bool {
 	return false
 }
 
-// TestOldDatabase opens a database of the first schema that has a row in it.
-func TestOldDatabase(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s.db")
+// TestFoldersOfBefore opens a database of before there were rights on folders.
+func TestFoldersOfBefore(t *testing.T) {
+	path := older(t, storetest.BeforeRights, func(db *sql.DB) {
+		storetest.WriteOldFolders(t, func(q string, args ...any) error {
+			_, err := db.Exec(q, args...)
+			return err
+		})
+	})
+	s := open(t, path, Options{})
+	defer s.Close()
+	storetest.CheckOldFolders(t, s)
+}
+
+// older makes a database of an older schema and fills it.
+func older(t *testing.T, version int64, fill func(*sql.DB)) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "s.db")
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
@@ -111,18 +126,26 @@ func TestOldDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.UpTo(context.Background(), 1); err != nil {
+	if _, err := p.UpTo(context.Background(), version); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec(`INSERT INTO workspace VALUES ('old', 'Old', 'ann', 7)`); err != nil {
-		t.Fatal(err)
-	}
+	fill(db)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// TestOldDatabase opens a database of the first schema that has a row in it.
+func TestOldDatabase(t *testing.T) {
+	path := older(t, 1, func(db *sql.DB) {
+		if _, err := db.Exec(`INSERT INTO workspace VALUES ('old', 'Old', 'ann', 7)`); err != nil {
+			t.Fatal(err)
+		}
+	})
 	s := open(t, path, Options{})
 	defer s.Close()
-	err = s.View(context.Background(), func(r store.Reader) error {
+	err := s.View(context.Background(), func(r store.Reader) error {
 		w, err := r.Workspace("old")
 		if err == nil && (w.Name != "Old" || w.Archived) {
 			t.Errorf("%+v", w)

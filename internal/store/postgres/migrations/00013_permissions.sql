@@ -30,9 +30,17 @@ CREATE TABLE usergroup_member (
 
 CREATE INDEX usergroup_member_email ON usergroup_member (email, workspace);
 
--- What JSON holds that no text can is of no matter here.
-CREATE TEMPORARY TABLE said ON COMMIT DROP AS
-SELECT workspace, name, replace(replace(replace(convert_from(body, 'UTF8'), '\\', chr(1)), '\u0000', ''), chr(1), '\\')::jsonb AS body FROM folder;
+-- JSON may hold what no text can; a body that cannot be read says nothing.
+-- +goose StatementBegin
+CREATE FUNCTION pg_temp.readable(body bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN regexp_replace(replace(convert_from(body, 'UTF8'), '\\', '//'), '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '', 'g')::jsonb;
+EXCEPTION WHEN OTHERS THEN
+  RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+CREATE TEMPORARY TABLE said ON COMMIT DROP AS SELECT workspace, name, pg_temp.readable(body) AS body FROM folder;
 
 INSERT INTO acl (workspace, kind, path, who, level)
 SELECT f.workspace, 'folder', f.name, p.key, CASE p.value WHEN 'true'::jsonb THEN 2 ELSE 1 END
@@ -54,6 +62,21 @@ SELECT u.workspace, 'folder', u.name, 'g/all', 2 FROM (
   UNION SELECT workspace, split_part(path, '/', 2) FROM schedule WHERE left(path, 2) = 'f/'
   UNION SELECT workspace, split_part(path, '/', 2) FROM variable WHERE left(path, 2) = 'f/'
   UNION SELECT workspace, split_part(path, '/', 2) FROM resource WHERE left(path, 2) = 'f/'
-  UNION SELECT workspace, name FROM folder
+  UNION SELECT workspace, name FROM said
 ) AS u
-WHERE NOT EXISTS (SELECT 1 FROM acl WHERE acl.workspace = u.workspace AND acl.kind = 'folder' AND acl.path = u.name);
+WHERE NOT EXISTS (SELECT 1 FROM acl WHERE acl.workspace = u.workspace AND acl.kind = 'folder' AND acl.path = u.name)
+AND NOT EXISTS (SELECT 1 FROM said WHERE said.workspace = u.workspace AND said.name = u.name AND said.body IS NULL);
+
+-- Nor were there groups: whoever is a member now goes on with what paths say is
+-- a group's.
+INSERT INTO usergroup (workspace, name, summary)
+SELECT u.workspace, u.name, '' FROM (
+  SELECT workspace, split_part(path, '/', 2) AS name FROM script WHERE left(path, 2) = 'g/'
+  UNION SELECT workspace, split_part(path, '/', 2) FROM flow_version WHERE left(path, 2) = 'g/'
+  UNION SELECT workspace, split_part(path, '/', 2) FROM schedule WHERE left(path, 2) = 'g/'
+  UNION SELECT workspace, split_part(path, '/', 2) FROM variable WHERE left(path, 2) = 'g/'
+  UNION SELECT workspace, split_part(path, '/', 2) FROM resource WHERE left(path, 2) = 'g/'
+) AS u WHERE u.name NOT IN ('', 'all');
+
+INSERT INTO usergroup_member (workspace, name, email)
+SELECT usergroup.workspace, usergroup.name, member.email FROM usergroup JOIN member USING (workspace);

@@ -53,3 +53,17 @@ SELECT u.workspace, 'folder', u.name, 'g/all', 2 FROM (
   UNION SELECT workspace, name FROM folder
 ) AS u
 WHERE NOT EXISTS (SELECT 1 FROM acl WHERE acl.workspace = u.workspace AND acl.kind = 'folder' AND acl.path = u.name);
+
+-- Nor were there groups: whoever is a member now goes on with what paths say is
+-- a group's.
+INSERT INTO usergroup (workspace, name, summary)
+SELECT u.workspace, u.name, '' FROM (
+  SELECT workspace, substr(path, 3, instr(substr(path, 3) || '/', '/') - 1) AS name FROM script WHERE substr(path, 1, 2) = 'g/'
+  UNION SELECT workspace, substr(path, 3, instr(substr(path, 3) || '/', '/') - 1) FROM flow_version WHERE substr(path, 1, 2) = 'g/'
+  UNION SELECT workspace, substr(path, 3, instr(substr(path, 3) || '/', '/') - 1) FROM schedule WHERE substr(path, 1, 2) = 'g/'
+  UNION SELECT workspace, substr(path, 3, instr(substr(path, 3) || '/', '/') - 1) FROM variable WHERE substr(path, 1, 2) = 'g/'
+  UNION SELECT workspace, substr(path, 3, instr(substr(path, 3) || '/', '/') - 1) FROM resource WHERE substr(path, 1, 2) = 'g/'
+) AS u WHERE u.name NOT IN ('', 'all');
+
+INSERT INTO usergroup_member (workspace, name, email)
+SELECT usergroup.workspace, usergroup.name, member.email FROM usergroup JOIN member USING (workspace);
