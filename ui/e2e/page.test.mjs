@@ -775,6 +775,7 @@ test('offers an operator what it may do', async () => {
   const who = { email: 'ops@example.com', password: 'only looks on' };
   await server.api('POST', 'users/create', who);
   await server.api('POST', 'w/main/workspaces/add_user', { email: who.email, operator: true });
+  await server.api('POST', 'w/main/folders/create', { name: 't', owners: [], extra_perms: { 'g/all': true } });
   await signIn(page, server, who);
   const gone = async (name, role = 'button') => assert.equal(await page.getByRole(role, { name, exact: true }).count(), 0, `an operator is offered ${name}`);
   await open(page, 'scripts');
