@@ -59,6 +59,7 @@ type Engine struct {
 	dispatch     *dispatcher
 	jobKey       atomic.Pointer[[]byte] // signs job tokens; nil: not read yet
 	progress     *progressBook
+	handed       *handedBook
 	hub          *hub
 	scripts      scriptCache
 	flows        flowCache[flow.Value]
@@ -117,7 +118,7 @@ func New(ctx context.Context, s store.Store, o Options) (*Engine, error) {
 		o.Uptime = func() time.Duration { return time.Since(started) } //nolint:forbidigo // as above
 	}
 	e := &Engine{
-		store: audited{s}, hashes: make(chan struct{}, hashesAtOnce), o: o, log: o.Logger, dispatch: newDispatcher(), hub: newHub(), progress: newProgressBook(), stopped: make(chan struct{}),
+		store: audited{s}, hashes: make(chan struct{}, hashesAtOnce), o: o, log: o.Logger, dispatch: newDispatcher(), hub: newHub(), progress: newProgressBook(), handed: newHandedBook(), stopped: make(chan struct{}),
 		due: map[int64]time.Time{}, flowKick: make(chan struct{}, 1), scheduleKick: make(chan struct{}, 1), knotKick: make(chan struct{}, 1),
 	}
 	now, err := e.Now(ctx)

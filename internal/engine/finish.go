@@ -276,6 +276,7 @@ func (e *Engine) bounded(reports []sluice.Report) []sluice.Report {
 	out := slices.Clone(reports)
 	for i := range out {
 		out[i].Result = e.boundResult(&out[i])
+		e.handed.failure(&out[i])
 	}
 	return out
 }
@@ -323,6 +324,11 @@ func (u *unit) report(x *sluice.Execution, r *sluice.Report) error {
 	j, err := u.tx.JobBySeq(x.JobSeq)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
+	}
+	if j != nil {
+		if err := u.endLog(j, x); err != nil {
+			return err
+		}
 	}
 	how := sluice.EndReported
 	if j != nil && r.Success && preparing(j, x) {

@@ -213,11 +213,15 @@ func (s *resolver) resource(path string) (json.RawMessage, error) {
 // what the caller must not see of them, by "variables" or "resources", path, and
 // whether it is a secret.
 func (e *Engine) ResourceValue(ctx context.Context, workspace, path string, by Who, may func(domain, path string, secret bool) error) (v json.RawMessage, opened []string, err error) {
+	var secrets []string
 	err = e.store.View(ctx, func(r store.Reader) (err error) {
 		s := &resolver{e: e, r: r, workspace: workspace, who: by, may: may}
 		v, err = s.resource(path)
-		opened = s.opened
+		opened, secrets = s.opened, s.secrets
 		return err
 	})
+	if err == nil {
+		err = e.giveSecrets(ctx, by.Execution, secrets...)
+	}
 	return v, opened, err
 }

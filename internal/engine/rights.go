@@ -22,9 +22,11 @@ type Who struct {
 	Reader bool
 	// Job: it asks by the token of a job, which may write what scripts remember
 	// wherever it may read.
-	Job     bool
-	Groups  []string               // that it is a member of, all but "all"
-	Folders map[string]store.Right // by name
+	Job bool
+	// Execution is the job's, in whose log the secrets that it gets are masked; 0: none.
+	Execution int64
+	Groups    []string               // that it is a member of, all but "all"
+	Folders   map[string]store.Right // by name
 }
 
 // Member is somebody in a workspace, before it is known what belongs to it.
@@ -33,6 +35,8 @@ type Member struct {
 	Email    string
 	Role     sluice.Role
 	Job      bool // it asks by the token of a job
+	// Execution is that job's; 0: there is none.
+	Execution int64
 }
 
 // belongings are what a member has rights by.
@@ -83,7 +87,7 @@ func (e *Engine) whoIn(r store.Reader, workspace string, m Member) (Who, error) 
 
 func (m Member) who() Who {
 	return Who{
-		Editor: Editor{Username: m.Username, Email: m.Email}, Job: m.Job, Admin: m.Role.AtLeast(sluice.RoleAdmin),
+		Editor: Editor{Username: m.Username, Email: m.Email}, Job: m.Job, Execution: m.Execution, Admin: m.Role.AtLeast(sluice.RoleAdmin),
 		Reader: !m.Role.AtLeast(sluice.RoleDeveloper),
 	}
 }

@@ -86,6 +86,19 @@ func (u *unit) note(j *sluice.Job, x *sluice.Execution, line string) error {
 	return u.tx.AppendLog(j.Seq, x.ID, end, "\n"+line+"\n")
 }
 
+// endLog adds to a job's log what was held back of it.
+func (u *unit) endLog(j *sluice.Job, x *sluice.Execution) error {
+	rest := u.e.handed.ended(x.ID)
+	if len(rest) == 0 {
+		return nil
+	}
+	end, stored, err := u.tx.LogEnd(j.Seq, x.ID)
+	if err != nil || stored >= sluice.MaxLogBytes {
+		return err
+	}
+	return u.tx.AppendLog(j.Seq, x.ID, end, strings.ToValidUTF8(string(rest), "\uFFFD"))
+}
+
 // streamed returns the result of a job that sent a result stream and then
 // returned nothing: the text of the stream. A text too long for a result stays
 // a stream only.

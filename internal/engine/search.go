@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
 
 	"sluice"
+	"sluice/flow"
 	"sluice/internal/store"
 )
 
@@ -24,10 +27,12 @@ type Search struct {
 	// Args and Result are JSON that the job's must contain: objects field by
 	// field, lists each entry somewhere, other values as they are; empty: any.
 	Args, Result json.RawMessage
+	// Suspended selects flows that wait for an approval.
+	Suspended bool
 }
 
 // plain reports whether the filter alone selects.
-func (s *Search) plain() bool { return len(s.Args) == 0 && len(s.Result) == 0 }
+func (s *Search) plain() bool { return len(s.Args) == 0 && len(s.Result) == 0 && !s.Suspended }
 
 // Search lists jobs without results. One that looks into arguments or results
 // fails with code invalid if it would have to look at too many jobs.
@@ -80,7 +85,16 @@ func (e *Engine) eachMatch(ctx context.Context, s Search, fn func(*sluice.Job) b
 				return err
 			}
 		}
+		var suspended map[int64]bool
+		if s.Suspended {
+			if suspended, err = e.suspended(ctx, jobs); err != nil {
+				return err
+			}
+		}
 		for _, j := range jobs {
+			if s.Suspended && !suspended[j.Seq] {
+				continue
+			}
 			if (len(s.Args) == 0 || m.holds(j.Args, m.args)) && (len(s.Result) == 0 || j.State == sluice.StateCompleted && m.holds(j.Result, m.result)) {
 				j.Result = nil
 				if !fn(j) {
@@ -92,9 +106,35 @@ func (e *Engine) eachMatch(ctx context.Context, s Search, fn func(*sluice.Job) b
 			return nil
 		}
 		if f.AfterSeq = jobs[len(jobs)-1].Seq; seen+searchChunk >= maxSearched || m.steps <= 0 {
-			return sluice.Errorf(sluice.CodeInvalid, "args and result: more than %d jobs would have to be looked at; narrow it down, by script_path_exact or created_after", maxSearched)
+			return sluice.Errorf(sluice.CodeInvalid, "args, result and suspended: more than %d jobs would have to be looked at; narrow it down, by script_path_exact or created_after", maxSearched)
 		}
 	}
+}
+
+// suspended returns which of some jobs are flows that wait for an approval.
+func (e *Engine) suspended(ctx context.Context, jobs []*sluice.Job) (map[int64]bool, error) {
+	return view(ctx, e, func(r store.Reader) (map[int64]bool, error) {
+		waits := map[int64]bool{}
+		for _, j := range jobs {
+			if j.State != sluice.StateRunning || !j.Kind.IsFlow() {
+				continue
+			}
+			row, err := r.FlowRun(j.Seq)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // it has not begun, or is over by now
+			} else if err != nil {
+				return nil, err
+			}
+			var state struct {
+				Wait *flow.Wait `json:"wait"`
+			}
+			if err := json.Unmarshal(row.State, &state); err != nil {
+				return nil, fmt.Errorf("read the state of the flow %s: %w", j.ID, err)
+			}
+			waits[j.Seq] = state.Wait != nil
+		}
+		return waits, nil
+	})
 }
 
 // decodeNumber reads JSON with its numbers as they were sent.

@@ -363,7 +363,13 @@ func (e *Engine) VariableValue(ctx context.Context, workspace, path string, by W
 		}
 		return err
 	})
-	return v, value, notFound(err, "there is no variable %s", path)
+	if err != nil {
+		return v, value, notFound(err, "there is no variable %s", path)
+	}
+	if v.Secret() {
+		err = e.giveSecrets(ctx, by.Execution, value)
+	}
+	return v, value, err
 }
 
 // Variables lists the variables that somebody may see, as they are stored.

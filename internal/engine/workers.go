@@ -242,7 +242,9 @@ const logMark = "\n[log cut: it reached its bound of 10 MiB]\n"
 // before is skipped, as far as it was; one beyond a gap is refused with
 // conflict. Logs of an execution that is not the worker's are refused.
 func (e *Engine) AppendLog(ctx context.Context, c sluice.LogChunk) error {
-	return e.store.Update(ctx, func(tx store.Tx) error {
+	keep := func() {}
+	err := e.store.Update(ctx, func(tx store.Tx) error {
+		keep = func() {} // it may run more than once
 		x, err := tx.Execution(c.Execution)
 		if err != nil {
 			return sluice.Errorf(sluice.CodeConflict, "execution %d is unknown", c.Execution)
@@ -265,10 +267,18 @@ func (e *Engine) AppendLog(ctx context.Context, c sluice.LogChunk) error {
 		if skip >= int64(len(c.Text)) || stored >= most {
 			return nil
 		}
-		text := strings.ToValidUTF8(string(c.Text[skip:]), "\uFFFD")
+		written := c.Text[skip:]
+		if !c.Stream {
+			written, keep = e.handed.logged(x.ID, written)
+		}
+		text := strings.ToValidUTF8(string(written), "\uFFFD")
 		if room := most - stored; int64(len(text)) > room {
 			text = strings.ToValidUTF8(text[:room], "") + mark
 		}
 		return add(x.JobSeq, x.ID, c.Offset+int64(len(c.Text)), text)
 	})
+	if err == nil {
+		keep()
+	}
+	return err
 }

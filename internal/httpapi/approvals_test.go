@@ -52,7 +52,15 @@ func TestApprovals(t *testing.T) {
 	}
 	follow(403, "GET", strings.Replace(ann.Cancel, "approver=ann", "approver=eve", 1), "")
 	follow(400, "GET", bob.Resume+"&payload=e", "")
+	suspended := func(want string) {
+		t.Helper()
+		if got := strings.TrimSpace(r.ok(200, "GET", "/api/w/main/jobs/list_filtered_uuids?suspended=true", "")); got != want {
+			t.Errorf("suspended are %s, want %s", got, want)
+		}
+	}
+	suspended(`[]`)
 	r.finish(a, true, `"a"`)
+	suspended(`["` + id + `"]`)
 	place, _, _ := strings.Cut(strings.TrimPrefix(bob.Resume, "/api/w/main/jobs_u/resume/"), "?")
 	parts := strings.Split(place, "/")
 	if want := "/#/main/approve/" + parts[0] + "?approver=bob+b&n=2&signature=" + parts[2]; bob.ApprovalPage != want {
@@ -65,6 +73,7 @@ func TestApprovals(t *testing.T) {
 		}
 	}
 	follow(200, "GET", bob.Resume+"&payload="+base64.URLEncoding.EncodeToString([]byte(`"~~~ü?"`)), "")
+	suspended(`[]`)
 	follow(409, "GET", eve.Cancel, "")
 	var b sluice.Assignment
 	for b = r.next(); b.ParentJob != id; b = r.next() {

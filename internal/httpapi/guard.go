@@ -54,9 +54,11 @@ func (a *API) mayTouch(hc huma.Context, t thing, workspace string, w engine.Who)
 
 // whoIs returns what a caller may do in a workspace.
 func (a *API) whoIs(ctx context.Context, c caller, workspace string) (engine.Who, error) {
-	return a.e.WhoIs(ctx, workspace, engine.Member{
-		Username: c.Username, Email: c.Email, Role: c.role(workspace), Job: c.Kind == byJob,
-	})
+	m := engine.Member{Username: c.Username, Email: c.Email, Role: c.role(workspace), Job: c.Kind == byJob}
+	if c.Job != nil {
+		m.Execution = c.Job.Execution
+	}
+	return a.e.WhoIs(ctx, workspace, m)
 }
 
 // who is the caller in the workspace of the path; in another nobody.

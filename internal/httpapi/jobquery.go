@@ -103,7 +103,7 @@ func (q *JobQuery) contains(s *engine.Search) error {
 func (q *JobQuery) nobody() bool {
 	lists := func(s string) bool { return s != "" && !strings.HasPrefix(s, "!") }
 	triggers := lists(q.TriggerKind) && !slices.Contains(splitList(q.TriggerKind), triggerSchedule)
-	return triggers || q.Suspended
+	return triggers
 }
 
 // filtered reports whether the query selects by more than the state of jobs.
@@ -115,7 +115,7 @@ func (q *JobQuery) filtered() bool {
 	f := &s.JobFilter
 	return f.PathExact != "" || f.PathStart != "" || f.Hash != "" || f.Tag != "" || f.CreatedBy != "" || f.NoParent || f.HasParent ||
 		f.ParentJob != "" || f.Worker != "" || f.Label != "" || f.Kinds != nil || f.Outcomes != nil || len(f.Among) > 0 ||
-		f.Steps || f.NoSteps || s.Args != nil || s.Result != nil || anyInstant(f) || q.SchedulePath != "" || q.TriggerKind != ""
+		f.Steps || f.NoSteps || s.Args != nil || s.Result != nil || s.Suspended || anyInstant(f) || q.SchedulePath != "" || q.TriggerKind != ""
 }
 
 func anyInstant(f *store.JobFilter) bool {

@@ -78,8 +78,7 @@ type JobQuery struct {
 	TriggerKind            string         `query:"trigger_kind" doc:"schedule is the only one yet"`
 	IsNotSchedule          bool           `query:"is_not_schedule"`
 	IsSkipped              optional[bool] `query:"is_skipped" doc:"Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others"`
-	// What no job has yet: a filter that asks for it finds nothing.
-	Suspended bool `query:"suspended"`
+	Suspended              bool           `query:"suspended" doc:"Flows that wait for an approval"`
 }
 
 // selected makes a filter. none means that no job can match.
@@ -113,7 +112,7 @@ func (q *JobQuery) selected(workspace string) (f engine.Search, none bool, err e
 		}
 	}
 	none = q.nobody()
-	f.States = q.states()
+	f.States, f.Suspended = q.states(), q.Suspended
 	if f.Kinds = kindsOf(q.JobKinds); f.Kinds != nil && len(f.Kinds) == 0 || len(f.States) == 0 {
 		none = true
 	}

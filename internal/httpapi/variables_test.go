@@ -169,3 +169,45 @@ func TestSecretRights(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsThatAJobFetches: what a job gets of secrets with its token shows in
+// its log no more than what it was given, wherever the log is cut; nor in its
+// failure, nor when a piece comes twice. Another job's log stays as it is.
+func TestSecretsThatAJobFetches(t *testing.T) {
+	r := newRig(t)
+	r.script("f/a", "")
+	r.ok(201, "POST", "/api/w/main/variables/create", `{"path":"f/v/token","value":"hunter22","is_secret":true}`)
+	r.ok(201, "POST", "/api/w/main/variables/create", `{"path":"f/v/other","value":"swordfish","is_secret":true}`)
+	r.ok(201, "POST", "/api/w/main/variables/create", `{"path":"f/v/plain","value":"harmless","is_secret":false}`)
+	r.ok(201, "POST", "/api/w/main/resources/create", `{"path":"f/v/db","resource_type":"postgresql","value":{"password":"$var:f/v/other"}}`)
+	a, b := r.jobRun(), r.jobRun()
+	log := func(a sluice.Assignment, want string) {
+		t.Helper()
+		if got := r.ok(200, "GET", "/api/w/main/jobs_u/get_logs/"+a.JobID, ""); got != want {
+			t.Errorf("the log is %q, want %q", got, want)
+		}
+	}
+	for path, want := range map[string]string{"variables/get_value/f/v/token": "hunter22", "variables/get_value/f/v/plain": "harmless"} {
+		if got := r.as(a.Token, "GET", "/api/w/main/"+path, ""); got.status != 200 || got.body != `"`+want+`"`+"\n" && got.body != `"`+want+`"` {
+			t.Fatalf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+	first, second := "harmless hunter22 hunt", "er22 swordfish"
+	r.logs(a, 0, first)
+	log(a, "harmless ***** ")
+	if got := r.as(a.Token, "GET", "/api/w/main/resources/get_value_interpolated/f/v/db", ""); got.status != 200 || !strings.Contains(got.body, "swordfish") {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	r.logs(a, 0, first)
+	r.logs(a, 0, first+second) // sent again with more
+	r.logs(a, int64(len(first)), second)
+	log(a, "harmless ***** ***** *****")
+	r.logs(a, int64(len(first+second)), " sword")
+	r.logs(b, 0, "hunter22 swordfish")
+	log(b, "hunter22 swordfish")
+	r.finish(a, false, `{"error":{"name":"E","message":"no hunter22"}}`)
+	log(a, "harmless ***** ***** ***** sword")
+	if got := r.ok(200, "GET", "/api/w/main/jobs_u/completed/get_result/"+a.JobID, ""); strings.Contains(got, "hunter22") || !strings.Contains(got, "no *****") {
+		t.Errorf("the failure is %s", got)
+	}
+}

@@ -129,7 +129,7 @@ func (t *Task) Launched() { t.w.launched(t.h) }
 // Log appends to the job's log: any bytes, secrets masked. It waits while the
 // source is slower than the job, until ctx ends.
 func (t *Task) Log(ctx context.Context, p []byte) {
-	p = []byte(t.h.secrets.whole(string(p)))
+	p = []byte(t.h.secrets.Whole(string(p)))
 	for len(p) > 0 {
 		n := min(len(p), logChunk)
 		for !t.h.log.write(t.w.life, p[:n], time.Now()) {

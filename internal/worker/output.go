@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/internal/mask"
 )
 
 // The two streams of a program.
@@ -58,7 +60,7 @@ type output struct {
 	stream  *jobLog // the result stream
 	lines   streamLines
 	last    lastLine // of standard output
-	masks   [streams]masker
+	masks   [streams]mask.Stream
 	waiting []int // streams that became ready and were not read yet, in order
 	stalled bool  // the log has no room
 	wide    bool  // the pipes were made larger: read until empty
@@ -133,7 +135,7 @@ func (r *outputReader) attach(o *output, h *held) {
 	h.log.notifyRoom(resume)
 	h.stream.notifyRoom(resume)
 	r.do(func() {
-		o.log, o.stream, o.masks = h.log, h.stream, [streams]masker{{set: h.secrets}, {set: h.secrets}}
+		o.log, o.stream, o.masks = h.log, h.stream, [streams]mask.Stream{mask.NewStream(h.secrets), mask.NewStream(h.secrets)}
 		o.lines, o.last, o.stalled = streamLines{}, lastLine{}, false
 		r.advance(o)
 	})
@@ -307,7 +309,7 @@ func (o *output) take(s int, p []byte) {
 		o.out(log, stream)
 		return
 	}
-	o.write(o.masks[s].feed(p))
+	o.write(o.masks[s].Feed(p))
 }
 
 func (o *output) out(log, stream []byte) {
@@ -316,7 +318,7 @@ func (o *output) out(log, stream []byte) {
 	}
 	if len(log) > 0 {
 		o.last.feed(log)
-		o.write(o.masks[streamOut].feed(log))
+		o.write(o.masks[streamOut].Feed(log))
 	}
 }
 
@@ -330,6 +332,6 @@ func (o *output) write(p []byte) {
 func (o *output) flush() {
 	o.out(o.lines.flush())
 	for s := range o.masks {
-		o.write(o.masks[s].flush())
+		o.write(o.masks[s].Flush())
 	}
 }

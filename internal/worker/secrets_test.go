@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sluice"
+	"sluice/internal/mask"
 )
 
 // TestVariables: each variable, for a job alone and for one that runs for others.
@@ -77,7 +78,7 @@ echo "$p"`, `{"p":"hunter22"}`, "hunter22"))
 		t.Errorf("result %s", r.Result)
 	}
 	log := f.logOf(1)
-	if strings.Contains(log, "hunter22") || strings.Contains(log, "sj_") || strings.Count(log, maskText) != 5 || !strings.Contains(log, "***** hunt\n") {
+	if strings.Contains(log, "hunter22") || strings.Contains(log, "sj_") || strings.Count(log, mask.Text) != 5 || !strings.Contains(log, "***** hunt\n") {
 		t.Errorf("log %q", log)
 	}
 	if g := failure(t, f.result(t, 2)); g.Message != "ExitCode: 3, last log lines:\nbad *****\nhunter2" {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/mask"
 )
 
 const (
@@ -145,7 +146,7 @@ func (w *Worker) appendText(ctx context.Context, c sluice.LogChunk) error {
 // runOne runs one execution to its end.
 func (w *Worker) runOne(h *held) {
 	var o Outcome
-	h.secrets = newSecretSet(h.Secrets)
+	h.secrets = mask.NewSet(h.Secrets)
 	executor := w.cfg.Executors[h.Language]
 	if h.Kind == sluice.KindDependencies {
 		executor = ExecutorFunc(lockJob)
@@ -153,7 +154,7 @@ func (w *Worker) runOne(h *held) {
 	if executor == nil {
 		o = failed(FailureUnsupported, "This worker cannot run the language %q; it can run %v.", h.Language, w.languages)
 	} else {
-		o = h.secrets.outcome(w.guard(executor, h))
+		o = maskOutcome(h.secrets, w.guard(executor, h))
 	}
 	h.cancel(nil)
 	w.mu.Lock()
@@ -196,6 +197,17 @@ func (w *Worker) runOne(h *held) {
 	w.changed.Broadcast()
 }
 
+// maskOutcome masks what an outcome says of a failure.
+func maskOutcome(s *mask.Set, o Outcome) Outcome {
+	if o.Failure != nil {
+		o.Failure = &Failure{Name: s.Whole(o.Failure.Name), Message: s.Whole(o.Failure.Message)}
+	}
+	if o.Error != nil {
+		o.Error = s.Object(o.Error)
+	}
+	return o
+}
+
 // goesBack hands back a job that the worker could not launch. Its place stays
 // empty for a while: the next job would fare no better.
 func (w *Worker) goesBack(h *held, why error) {
@@ -225,7 +237,7 @@ func (w *Worker) freePlaces(n int) {
 func (w *Worker) guard(e Executor, h *held) (o Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			w.log.Error("an executor panicked", "job", h.JobID, "panic", h.secrets.whole(fmt.Sprint(p)))
+			w.log.Error("an executor panicked", "job", h.JobID, "panic", h.secrets.Whole(fmt.Sprint(p)))
 			o = failed(FailureWorker, "The worker had an internal error; its log has the details.")
 		}
 	}()

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice"
+	"sluice/internal/mask"
 	"sluice/internal/worker/deps"
 	"sluice/internal/worker/supervisor"
 )
@@ -164,7 +165,7 @@ type held struct {
 	sluice.Assignment
 	log     *jobLog
 	stream  *jobLog
-	secrets *secretSet
+	secrets *mask.Set
 	room    chan struct{} // the log's buffer has room again
 	hurry   chan struct{} // closed: no grace any more
 	ctx     context.Context

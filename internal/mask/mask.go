@@ -1,4 +1,5 @@
-package worker
+// Package mask hides secrets in texts, however those are cut into pieces.
+package mask
 
 import (
 	"bytes"
@@ -9,7 +10,8 @@ import (
 )
 
 const (
-	maskText = "*****"
+	// Text stands in the place of a secret.
+	Text = "*****"
 	// maxMask is how long one text that is looked for may be; a longer secret is
 	// looked for piece by piece, so that little of a log is ever held back.
 	maxMask = 4 << 10
@@ -18,12 +20,23 @@ const (
 	minMaskForm = 8
 )
 
-// secretSet is what must not show in a job's log. It does not change.
-// Most jobs say nothing, so the texts are made when they are first needed.
-type secretSet struct{ texts func() [][]byte }
+// Set is what must not show. It does not change, and may be used by many at once.
+// Most jobs say nothing, so the texts are made when they are first needed. Nil is
+// the empty set.
+type Set struct{ texts func() [][]byte }
 
-func newSecretSet(secrets []string) *secretSet {
-	return &secretSet{texts: sync.OnceValue(func() [][]byte { return formsOf(secrets) })}
+// NewSet returns the set of some secrets, in all forms in which they may show: as
+// they are, as within JSON, line by line, in base64.
+func NewSet(secrets []string) *Set {
+	return &Set{texts: sync.OnceValue(func() [][]byte { return formsOf(secrets) })}
+}
+
+// all returns the texts that are looked for.
+func (s *Set) all() [][]byte {
+	if s == nil {
+		return nil
+	}
+	return s.texts()
 }
 
 // formsOf returns the forms in which secrets may show.
@@ -76,37 +89,37 @@ func quote(s string) string {
 	return strings.Trim(b.String(), "\"\n")
 }
 
-// whole masks a whole text.
-func (s *secretSet) whole(text string) string {
-	m := masker{set: s}
-	out := string(m.feed([]byte(text)))
-	return out + string(m.flush())
+// Whole masks a whole text.
+func (s *Set) Whole(text string) string {
+	m := NewStream(s)
+	out := string(m.Feed([]byte(text)))
+	return out + string(m.Flush())
 }
 
-// object masks every string in a JSON value; a value without secrets stays as it is.
-func (s *secretSet) object(raw json.RawMessage) json.RawMessage {
-	if s.whole(string(raw)) == string(raw) {
+// Object masks every string in a JSON value; a value without secrets stays as it is.
+func (s *Set) Object(raw json.RawMessage) json.RawMessage {
+	if s.Whole(string(raw)) == string(raw) {
 		return raw
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	var v any
 	if d.Decode(&v) != nil {
-		return []byte(`"` + maskText + `"`)
+		return []byte(`"` + Text + `"`)
 	}
 	out, err := json.Marshal(s.value(v))
 	if err != nil {
-		return []byte(`"` + maskText + `"`)
+		return []byte(`"` + Text + `"`)
 	}
 	return out
 }
 
-func (s *secretSet) value(v any) any {
+func (s *Set) value(v any) any {
 	switch v := v.(type) {
 	case string:
-		return s.whole(v)
+		return s.Whole(v)
 	case json.Number:
-		if masked := s.whole(v.String()); masked != v.String() {
+		if masked := s.Whole(v.String()); masked != v.String() {
 			return masked
 		}
 	case []any:
@@ -116,42 +129,46 @@ func (s *secretSet) value(v any) any {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for name, e := range v {
-			out[s.whole(name)] = s.value(e)
+			out[s.Whole(name)] = s.value(e)
 		}
 		return out
 	}
 	return v
 }
 
-// outcome masks what an outcome says of a failure.
-func (s *secretSet) outcome(o Outcome) Outcome {
-	if o.Failure != nil {
-		o.Failure = &Failure{Name: s.whole(o.Failure.Name), Message: s.whole(o.Failure.Message)}
-	}
-	if o.Error != nil {
-		o.Error = s.object(o.Error)
-	}
-	return o
-}
-
-// masker masks one stream, however it is cut into pieces: of two secrets that
+// Stream masks one stream, however it is cut into pieces: of two secrets that
 // overlap the first, of two that begin together the longer. It holds back the
 // end of a piece only if that may be the beginning of a secret, and as long as
 // it may: a program that pauses in the middle of a secret does not get it out.
-type masker struct {
-	set  *secretSet
+type Stream struct {
+	set  *Set
 	held []byte
 	out  []byte
 	next []int // where each text is found next; -1: nowhere
 }
 
-// feed returns what is certain after p; it is valid until the next call.
-func (m *masker) feed(p []byte) []byte { return m.run(p, false) }
+// NewStream returns a stream at its beginning.
+func NewStream(set *Set) Stream { return Stream{set: set} }
 
-// flush returns what was held back, at the end of the stream.
-func (m *masker) flush() []byte { return m.run(nil, true) }
+// With returns a copy that stands where m does and masks what is in set instead;
+// nil leaves it as it is. The copy and m do not touch each other.
+func (m *Stream) With(set *Set) Stream {
+	if set == nil {
+		set = m.set
+	}
+	return Stream{set: set, held: bytes.Clone(m.held)}
+}
 
-func (m *masker) run(p []byte, final bool) []byte {
+// Set returns what is masked.
+func (m *Stream) Set() *Set { return m.set }
+
+// Feed returns what is certain after p; it is valid until the next call.
+func (m *Stream) Feed(p []byte) []byte { return m.run(p, false) }
+
+// Flush returns what was held back, at the end of the stream.
+func (m *Stream) Flush() []byte { return m.run(nil, true) }
+
+func (m *Stream) run(p []byte, final bool) []byte {
 	b := p
 	if len(m.held) > 0 {
 		b = append(m.held, p...)
@@ -160,7 +177,7 @@ func (m *masker) run(p []byte, final bool) []byte {
 		return nil
 	}
 	m.next = m.next[:0]
-	for _, text := range m.set.texts() {
+	for _, text := range m.set.all() {
 		m.next = append(m.next, bytes.Index(b, text))
 	}
 	m.out = m.out[:0]
@@ -185,16 +202,16 @@ func (m *masker) run(p []byte, final bool) []byte {
 			m.held = append([]byte(nil), b[open:]...)
 			return out
 		}
-		m.out = append(append(m.out, b[pos:at]...), maskText...)
+		m.out = append(append(m.out, b[pos:at]...), Text...)
 		pos = at + n
 	}
 }
 
 // match returns where the first secret from pos on begins, and how long the
 // longest is that begins there; -1: nowhere.
-func (m *masker) match(b []byte, pos int) (at, n int) {
+func (m *Stream) match(b []byte, pos int) (at, n int) {
 	at = -1
-	for i, text := range m.set.texts() {
+	for i, text := range m.set.all() {
 		if m.next[i] >= 0 && m.next[i] < pos {
 			if m.next[i] = bytes.Index(b[pos:], text); m.next[i] >= 0 {
 				m.next[i] += pos
@@ -213,9 +230,9 @@ func (m *masker) match(b []byte, pos int) (at, n int) {
 
 // opening returns the first position from pos on whose rest is the beginning
 // of a secret; len(b) if there is none.
-func (m *masker) opening(b []byte, pos int) int {
+func (m *Stream) opening(b []byte, pos int) int {
 	first := len(b)
-	for _, text := range m.set.texts() {
+	for _, text := range m.set.all() {
 		for i := max(pos, len(b)-len(text)+1); i < first; i++ {
 			j := bytes.IndexByte(b[i:first], text[0])
 			if j < 0 {
