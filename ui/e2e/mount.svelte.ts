@@ -1,12 +1,15 @@
 // Puts one part of the page on an empty one, for parts.test.mjs.
 import { mount, type Component } from 'svelte';
 import '../src/app.css';
+import { outline, read, unified } from '../src/lib/diff';
+import { cronWords } from '../src/lib/cronwords';
 import LimitInputs from '../src/parts/LimitInputs.svelte';
+import Markdown from '../src/parts/Markdown.svelte';
 import RunChart from '../src/parts/RunChart.svelte';
 import Spark from '../src/parts/Spark.svelte';
 import WaitCard from '../src/parts/WaitCard.svelte';
 
-const parts = { LimitInputs, RunChart, Spark, WaitCard } as unknown as Record<string, Component<Record<string, unknown>>>;
+const parts = { LimitInputs, Markdown, RunChart, Spark, WaitCard } as unknown as Record<string, Component<Record<string, unknown>>>;
 
 /** What was drawn on canvases: texts, and what was stroked in which colour. */
 const drawn: { text?: string; x?: number; y?: number; colour: string; points?: [number, number][]; round?: boolean }[] = [];
@@ -45,6 +48,7 @@ Object.assign(globalThis, {
   parts: {
     drawn,
     said,
+    pure: { cronWords, outline, read, unified },
     show(name: string, given: Record<string, unknown>) {
       const props = $state({ ...given, onbrush: (from: number, to: number) => said.push([from, to]) });
       mount(parts[name]!, { target: document.body, props });

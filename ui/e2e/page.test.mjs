@@ -333,6 +333,7 @@ test('writes a script, gives it a limit in its settings, tries it out and runs i
   await page.getByLabel('Custom concurrency key').fill('new/$workspace/$args[who]');
   await page.locator('[data-words]').getByText('At most 2 executions in any 1 h, each counted until 1 h after its end.').waitFor();
   assert.equal(await page.locator('[data-key]').textContent(), 'new/main/ann');
+  await page.getByText('Of this key now: 0 running ones, 0 waiting runs.').waitFor();
   await everywhere('settings', () => n.waitFor());
 
   await page.getByRole('button', { name: 'Run the test' }).click();

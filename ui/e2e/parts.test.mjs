@@ -1,5 +1,6 @@
 // Parts of the page alone, in a real browser and on a clock that stands still:
-// the chart of runs, the row of slots, and what a key becomes.
+// the chart of runs, the row of slots, what a key becomes, schedules in words,
+// Markdown, and what differs between two texts.
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -28,7 +29,7 @@ after(() => browser?.close());
 async function show(name, props) {
   const page = await browser.newPage({ viewport: { width: 800, height: 700 }, colorScheme: 'light', timezoneId: 'UTC', locale: 'en-GB' });
   page.setDefaultTimeout(20_000);
-  await page.clock.install({ time: now });
+  await page.clock.install({ time: now - 60_000 }); // it runs until it is paused, and cannot be set back
   await page.clock.pauseAt(now + 1); // it stands still but where a test moves it
   await page.route('**/*', (route) => {
     const at = new URL(route.request().url()).pathname.slice(1);
@@ -166,5 +167,78 @@ test('a key is shown as it becomes with the arguments, and a limit in words, as 
   await page.locator('.error-text').waitFor();
   assert.equal(await words.count(), 0, 'what is wrong is not said in words');
   assert.equal(await page.getByLabel(/^Time window/).getAttribute('aria-invalid'), 'true');
+  await page.close();
+});
+
+test('Markdown becomes elements, and nothing in it is HTML, fetched, or a link to a script', async () => {
+  const source = ['# Title', '', 'a **b** `c` [d](https://example.com) [e](javascript:alert(1)) ![f](https://example.com/f.png)', '<img src=x onerror=alert(1)>', '', '1. one', '2. two', '   - in two', '', '> said', '', '```', '<b>&amp;</b>', '```', '', '| x | y |', '|---|---|', '| 1 | 2 \\| 3 |'].join('\n');
+  const page = await show('Markdown', { source });
+  await page.getByRole('heading', { name: 'Title' }).waitFor();
+  assert.deepEqual(await page.locator('a').evaluateAll((all) => all.map((a) => [a.textContent, a.getAttribute('href'), a.rel])), [['d', 'https://example.com', 'noopener noreferrer'], ['f', 'https://example.com/f.png', 'noopener noreferrer']]);
+  assert.equal(await page.locator('img, .text script, .text b').count(), 0);
+  await page.getByText('<img src=x onerror=alert(1)>').waitFor();
+  assert.equal(await page.locator('pre').textContent(), '<b>&amp;</b>');
+  assert.equal(await page.locator('ol > li:nth-child(2) > ul > li').textContent(), 'in two');
+  assert.deepEqual(await page.locator('td').allTextContents(), ['1', '2 | 3']);
+  assert.equal(await page.locator('blockquote').textContent(), 'said');
+  await page.close();
+});
+
+test('schedules are said in words, and what has no words is not said', async () => {
+  const page = await show('Markdown', { source: '' });
+  const said = (list) => page.evaluate((l) => l.map(([e, v]) => globalThis.parts.pure.cronWords(e, v)), list);
+  const table = [
+    ['* * * * *', 'Every minute.'],
+    ['0 */15 * * * *', 'Every 15 minutes.'],
+    ['*/10 * * * * *', 'Every 10 seconds.'],
+    ['0 30 8 * * *', 'Every day at 08:30.'],
+    ['@hourly', 'Every hour on the hour.'],
+    ['0 */15 9-17 * * MON-FRI', 'Every 15 minutes from 09:00 to 17:45 on Monday to Friday.'],
+    ['0 0 9-17 * * *', 'Every hour on the hour from 09:00 to 17:00.'],
+    ['0 0 8 * * 0,6', 'At 08:00 on Sunday and Saturday.'],
+    ['0 0 8 ? * FRI#2', 'At 08:00 on the second Friday of the month.'],
+    ['0 0 8 ? * FRIL', 'At 08:00 on the last Friday of the month.'],
+    ['0 0 0 13 * FRI', 'At 00:00 on the 13th of the month if it is Friday.'], // both must hold
+    ['0 0 0 L 2 *', 'At 00:00 on the last day of the month in February.'],
+    ['0 0 0 1,22 * *', 'At 00:00 on the 1st and 22nd of the month.'],
+    ['0 7/5 * * * *', ''],
+    ['0 */7 * * * *', ''], // not every seven minutes: the hour ends
+    ['nothing', ''],
+  ];
+  assert.deepEqual(await said(table.map(([e]) => [e])), table.map(([, words]) => words));
+  assert.deepEqual(await said([['0 0 8 * * 2', 'v1'], ['0 0 8 * * 2', 'v2'], ['0 0 8 * * 7', 'v2']]), ['At 08:00 on Monday.', 'At 08:00 on Tuesday.', 'At 08:00 on Sunday.']);
+  await page.close();
+});
+
+test('a difference names the lines as they stand in both texts', async () => {
+  const page = await show('Markdown', { source: '' });
+  const wrong = await page.evaluate(() => {
+    const { read, unified, outline } = globalThis.parts.pure;
+    let seed = 7;
+    const next = (n) => (seed = (seed * 48271) % 2147483647) % n;
+    const bad = [];
+    for (let round = 0; round < 300; round++) {
+      const a = Array.from({ length: next(30) + 1 }, () => `l${next(6)}`);
+      const b = a.flatMap((l) => (next(8) === 0 ? [] : next(8) === 0 ? [l, `n${next(6)}`] : [l]));
+      if (b.length === 0) continue;
+      const [x, y] = [a.join('\n'), b.join('\n')];
+      if (x === y) continue;
+      const lines = read(unified(x, y));
+      const inn = lines.filter((l) => l.kind === 'in').length;
+      const out = lines.filter((l) => l.kind === 'out').length;
+      const ok = lines.every((l) => (l.a === undefined || a[l.a - 1] === l.text) && (l.b === undefined || b[l.b - 1] === l.text)) && a.length - out + inn === b.length;
+      // What is left out is the same, and so is what the numbers skip.
+      const shown = new Set(lines.map((l) => l.a));
+      const skipped = a.filter((_, i) => !shown.has(i + 1)).length;
+      const told = lines.reduce((n, l) => n + (l.left ?? 0), 0);
+      if (!ok || told > skipped) bad.push([x, y]);
+    }
+    const value = { id: 'a', code: 'one\ntwo\n', list: [{ x: 1 }, 'yes', ''], none: {}, no: null, t: 'true' };
+    return { bad, outline: outline(value), same: unified('a', 'a'), server: read('--- f@1\n+++ f@2\n@@ -2,1 +2,0 @@\n--- a\n') };
+  });
+  assert.deepEqual(wrong.bad, []);
+  assert.equal(wrong.same, '');
+  assert.deepEqual(wrong.outline, ['id: a', 'code: |', '  one', '  two', 'list:', '  - x: 1', '  - yes', '  - ""', 'none: {}', 'no: null', 't: "true"']);
+  assert.deepEqual(wrong.server, [{ kind: 'out', text: '-- a', a: 2, left: 1 }]); // a line that looks like a head
   await page.close();
 });

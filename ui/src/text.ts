@@ -471,6 +471,7 @@ export const text = {
     tagLabel: 'Tag',
     tagHint: 'Runs on workers that serve it. Empty: the language.',
     apply: (n: string) => `Apply the new limit to ${n}`,
+    nowOfKey: (running: string, waiting: string) => `Of this key now: ${running}, ${waiting}.`,
     nowOf: (running: string, waiting: string) => `Of this path now: ${running}, ${waiting}.`,
     badN: 'A whole number from 1 to 1,000,000, or empty. 0 means neither off nor paused.',
     badW: 'A whole number of seconds from 0 to 2,678,400 (31 days).',
