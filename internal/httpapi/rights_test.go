@@ -129,7 +129,7 @@ func TestRightsOnThings(t *testing.T) {
 	}
 	defer f.Close()
 	s := newTeam(t)
-	rows := 0
+	rows, changed := 0, true
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if strings.HasPrefix(lines.Text(), "#") {
 			continue
@@ -139,7 +139,9 @@ func TestRightsOnThings(t *testing.T) {
 		body := strings.Join(w[fixed:], " ")
 		rows++
 		for i, who := range teamPersons {
-			s.restore()
+			if changed {
+				s.restore()
+			}
 			names := strings.NewReplacer("HASH", s.hash, "VERSION", s.version, "ME", who)
 			path := names.Replace(w[1])
 			for name, n := range map[string]engine.NewJob{"JOB": {Path: "f/team/s"}, "PREVIEW": {Preview: &engine.Preview{Language: "bash"}}} {
@@ -147,9 +149,11 @@ func TestRightsOnThings(t *testing.T) {
 					path = start + s.push(n) + end
 				}
 			}
-			if code, answer := s.ask(who, w[0], path, names.Replace(body)); fmt.Sprint(code) != w[2+i] {
+			code, answer := s.ask(who, w[0], path, names.Replace(body))
+			if fmt.Sprint(code) != w[2+i] {
 				t.Errorf("%s by %s: %d, want %s: %s", lines.Text()[:60], who, code, w[2+i], answer)
 			}
+			changed = code < 300 && w[0] != "GET"
 		}
 	}
 	if rows < 50 {

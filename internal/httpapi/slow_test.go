@@ -161,7 +161,7 @@ func peakHeap(f func()) int64 {
 func TestBigBodiesAtOnce(t *testing.T) {
 	const budget = 16 << 20 // four bodies
 	const most = 16 * budget
-	r := newRig(t, func(o *Options) { o.bodyBudget = budget })
+	r := newRig(t, func(o *Options) { o.bodyBudget, o.bodyTimeout = budget, 5*time.Minute })
 	r.script("f/a", "")
 	body := bytes.Repeat([]byte("["), DefaultMaxBody-100) // soon refused, so that most of the time goes into reading
 	client := &http.Client{Transport: &http.Transport{}}

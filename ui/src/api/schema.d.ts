@@ -3266,6 +3266,7 @@ export interface operations {
                 is_not_schedule?: boolean;
                 /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                /** @description Flows that wait for an approval */
                 suspended?: boolean;
                 /** @description Jobs at most */
                 row_limit?: number;
@@ -3614,6 +3615,7 @@ export interface operations {
                 is_not_schedule?: boolean;
                 /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                /** @description Flows that wait for an approval */
                 suspended?: boolean;
             };
             header?: never;
@@ -3702,6 +3704,7 @@ export interface operations {
                 is_not_schedule?: boolean;
                 /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                /** @description Flows that wait for an approval */
                 suspended?: boolean;
             };
             header?: never;
@@ -3866,6 +3869,7 @@ export interface operations {
                 is_not_schedule?: boolean;
                 /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                /** @description Flows that wait for an approval */
                 suspended?: boolean;
             };
             header?: never;
@@ -3954,6 +3958,7 @@ export interface operations {
                 is_not_schedule?: boolean;
                 /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                /** @description Flows that wait for an approval */
                 suspended?: boolean;
             };
             header?: never;
@@ -4081,6 +4086,7 @@ export interface operations {
                 is_not_schedule?: boolean;
                 /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                /** @description Flows that wait for an approval */
                 suspended?: boolean;
             };
             header?: never;
@@ -4169,6 +4175,7 @@ export interface operations {
                 is_not_schedule?: boolean;
                 /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                /** @description Flows that wait for an approval */
                 suspended?: boolean;
             };
             header?: never;
@@ -4257,6 +4264,7 @@ export interface operations {
                 is_not_schedule?: boolean;
                 /** @description Runs that a schedule has left out, and flows that a step has stopped as skipped; false: all others */
                 is_skipped?: boolean;
+                /** @description Flows that wait for an approval */
                 suspended?: boolean;
             };
             header?: never;
