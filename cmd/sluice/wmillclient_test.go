@@ -109,5 +109,7 @@ func TestWindmillClientInPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.post("scripts/create", string(body))
+	p.post("flows/create", `{"path":"f/sdk/flow","value":{"modules":[{"id":"a","value":{"type":"script","path":"f/sdk/child",
+		"input_transforms":{"name":{"type":"static","value":"flow"}}}}]}}`)
 	p.mustSay(p.sluice(0, "run", "--wait", "f/sdk/python"), "hi ann", "blue", `"at": 2`, "admin@sluice.local", "CE v")
 }

@@ -51,4 +51,29 @@ def main():
     call("POST", f"{WORKSPACE}/job_metrics/set_progress/{os.environ['WM_JOB_ID']}", {"percent": 10})
     saw["progress"] = call("GET", f"{WORKSPACE}/job_metrics/get_progress/{os.environ['WM_JOB_ID']}")
     assert saw["progress"] == 10, saw
+    try:
+        runs()
+        exists()
+    except urllib.error.HTTPError as e:
+        raise AssertionError(f"{e.url}: {e.read().decode()}") from e
     return saw
+
+
+def runs():
+    child = call("GET", f"{WORKSPACE}/scripts/get/p/f/sdk/child")
+    job = call("POST", f"{WORKSPACE}/jobs/run/h/{child['hash']}", {"name": "bob"})
+    assert wait(job) == "hi bob", job
+    assert call("GET", f"{WORKSPACE}/jobs_u/get/{job}")["success"] is True
+    assert call("GET", f"{WORKSPACE}/jobs_u/get_root_job_id/{job}") == job
+    flow = call("POST", f"{WORKSPACE}/jobs/run/f/f/sdk/flow", {})
+    assert wait(flow) == "hi flow", flow
+    late = call("POST", f"{WORKSPACE}/jobs/run/p/f/sdk/child?scheduled_in_secs=3600", {"name": "late"})
+    call("POST", f"{WORKSPACE}/jobs_u/queue/cancel/{late}", {"reason": "no"})
+    assert wait(late)["error"]["name"] == "Canceled", late
+    assert missing(f"{BASE}/concurrency_groups/{late}/key") == 403  # groups are for people
+
+
+def exists():
+    for what, path, want in (("variables", "f/sdk/word", True), ("variables", "f/sdk/no", False), ("resources", os.environ["WM_STATE_PATH"], True)):
+        assert call("GET", f"{WORKSPACE}/{what}/exists/{path}") is want, (what, path)
+    assert call("GET", f"{WORKSPACE}/users/username_to_email/admin") == "admin@sluice.local"
