@@ -63,6 +63,7 @@ type Options struct {
 
 	bodyTimeout time.Duration // bodyTimeout, shorter in tests
 	bodyBudget  int64         // bodyBudget, smaller in tests
+	hookBurst   int           // hookBurst, smaller in tests
 
 	inTests func(huma.Context, func(huma.Context)) // runs between the checks and the handlers
 }
@@ -83,6 +84,7 @@ type API struct {
 	tarballs  *semaphore.Weighted // archives that are being made
 
 	fromAddress, toAccount *attempts     // to sign in
+	byHook                 *attempts     // to push, with a token that has scopes
 	slowest                time.Duration // writeTimeout, shorter in tests
 
 	closed context.Context // ends when the API is closed
@@ -114,6 +116,9 @@ func New(o Options) (*API, error) {
 	if o.bodyBudget <= 0 {
 		o.bodyBudget = bodyBudget
 	}
+	if o.hookBurst <= 0 {
+		o.hookBurst = hookBurst
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -122,6 +127,7 @@ func New(o Options) (*API, error) {
 		bodies:      semaphore.NewWeighted(o.bodyBudget),
 		tarballs:    semaphore.NewWeighted(maxTarballs),
 		fromAddress: newAttempts(addressBurst, addressEvery), toAccount: newAttempts(accountBurst, accountEvery),
+		byHook: newAttempts(o.hookBurst, hookEvery),
 	}
 	a.closed, a.close = context.WithCancel(context.Background())
 	a.metrics = newMetrics(a)

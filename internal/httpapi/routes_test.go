@@ -16,8 +16,8 @@ type scene struct {
 
 const limited = `"concurrent_limit":1,"concurrency_time_window_s":0,"concurrency_key":"k/1"`
 
-func newScene(t *testing.T) *scene {
-	r := newRig(t)
+func newScene(t *testing.T, change ...func(*Options)) *scene {
+	r := newRig(t, change...)
 	r.user("admin@sluice.local", true)
 	r.script("f/x/old", "")
 	r.ok(200, "POST", "/api/w/main/scripts/archive/p/f/x/old", "")

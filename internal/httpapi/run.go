@@ -277,7 +277,13 @@ func (a *API) mayRun(ctx context.Context, n *engine.NewJob) error {
 		}
 		want.paths = s.Path
 	}
-	return c.may(want)
+	if err := c.may(want); err != nil {
+		return err
+	}
+	if c.Scoped && c.Job == nil && !a.byHook.try(c.Hash, deadline(0)) {
+		return sluice.Errorf(sluice.CodeLimited, "this token has scopes, and such tokens push %d jobs at once and then one each %v; try again later", a.o.hookBurst, hookEvery)
+	}
+	return nil
 }
 
 // isFlow reports whether a job runs a saved flow or one that is not saved.

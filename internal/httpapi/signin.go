@@ -29,6 +29,13 @@ const (
 	limitersKept = 10_000
 )
 
+// How many jobs a token with scopes pushes, such as one that a webhook was given:
+// so many at once, and then one in a while. Tokens of people have no such bound.
+const (
+	hookBurst = 1000
+	hookEvery = 10 * time.Millisecond
+)
+
 // attempts bounds how often something may be tried, by name.
 type attempts struct {
 	mu    sync.Mutex

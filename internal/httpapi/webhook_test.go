@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"sluice"
+	"sluice/internal/engine"
 )
 
 // argsOf returns the arguments of a job as they are stored.
@@ -17,6 +20,30 @@ func (r *rig) argsOf(id string) string {
 	}
 	r.read(r.ok(200, "GET", "/api/w/main/jobs_u/get/"+id, ""), &job)
 	return string(job.Args)
+}
+
+// TestWebhookRate: a token with scopes pushes only so many jobs at once, in bulk
+// too, and is told to come again; other tokens go on.
+func TestWebhookRate(t *testing.T) {
+	s := newScene(t, func(o *Options) { o.hookBurst = 3 })
+	s.openFolders("main", "x")
+	s.person("dev", sluice.RoleDeveloper)
+	of := func(scopes ...string) string { return s.token(engine.NewToken{Email: "dev@x.org", Scopes: scopes}) }
+	hook, other, free := of("jobs:run:scripts:f/x/hello"), of("jobs:run:scripts:f/x/*"), of()
+	push := func(token string, want int) {
+		t.Helper()
+		if got := s.as(token, "POST", "/api/w/main/jobs/run/p/f/x/hello", ""); got.status != want || want == 429 && got.header.Get("Retry-After") == "" {
+			t.Errorf("%d %s; want %d", got.status, got.body, want)
+		}
+	}
+	push(hook, 201)
+	if got := s.as(hook, "POST", "/api/w/main/jobs/run/bulk", `{"jobs":[`+strings.Repeat(`{"path":"f/x/hello"},`, 99)+`{"path":"f/x/hello"}]}`); got.status != 429 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	push(other, 201)
+	for range 10 {
+		push(free, 201)
+	}
 }
 
 const formMime = "application/x-www-form-urlencoded"
