@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ func Main() {
 // confine takes from the process what it does not need.
 func confine() error {
 	os.Clearenv()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+	if err := noNewPrivileges(); err != nil {
 		return fmt.Errorf("give up new privileges: %w", err)
 	}
 	for what, most := range map[int]uint64{
@@ -53,6 +54,19 @@ func confine() error {
 		return fmt.Errorf("leave the folder: %w", err)
 	}
 	return nil
+}
+
+// noNewPrivileges holds for each thread by itself. A program that is built with
+// cgo can only do so for the one that it is on.
+func noNewPrivileges() error {
+	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	switch errno {
+	case 0:
+		return nil
+	case syscall.ENOTSUP:
+		return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	}
+	return errno
 }
 
 // maxSource bounds the text of one expression.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -239,9 +240,19 @@ func TestConfined(t *testing.T) {
 	if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max file size 0 0 bytes") {
 		t.Errorf("%s %v", limits, err)
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil || !strings.Contains(string(status), "NoNewPrivs:\t1") {
-		t.Errorf("%s %v", status, err)
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	confined := 0
+	for _, thread := range threads {
+		if status, err := os.ReadFile(thread); err == nil && strings.Contains(string(status), "NoNewPrivs:\t1") {
+			confined++
+		}
+	}
+	_, _, errno := syscall.AllThreadsSyscall(syscall.SYS_GETPID, 0, 0, 0)
+	if all := errno == 0; confined == 0 || all && confined < len(threads) {
+		t.Errorf("%d of %d threads can get no new privileges", confined, len(threads))
 	}
 }
 
