@@ -60,13 +60,13 @@ func confine() error {
 // cgo can only do so for the one that it is on.
 func noNewPrivileges() error {
 	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
-	switch errno {
-	case 0:
-		return nil
-	case syscall.ENOTSUP:
+	if errno == syscall.ENOTSUP {
 		return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	}
-	return errno
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // maxSource bounds the text of one expression.
