@@ -71,8 +71,11 @@ func (e *Engine) CreateUserGroup(ctx context.Context, workspace, name, summary s
 		if errors.Is(err, store.ErrExists) {
 			return &sluice.Error{Code: sluice.CodeConflict, Field: "name", Message: "there is a group " + name + " already; update it"}
 		}
-		if err != nil || by.Admin {
-			return errors.Join(err, tx.SetGrant(workspace, store.KindGroup, name, store.Grant{Who: former}))
+		if err != nil {
+			return err
+		}
+		if by.Admin {
+			return tx.SetGrant(workspace, store.KindGroup, name, store.Grant{Who: former})
 		}
 		if err := newGroup(tx, workspace, name); err != nil {
 			return err

@@ -32,7 +32,7 @@ const (
 // How many jobs a token with scopes pushes, such as one that a webhook was given:
 // so many at once, and then one in a while. Tokens of people have no such bound.
 const (
-	hookBurst = 1000
+	hookBurst = sluice.MaxBulk // so that the largest push of all can be made
 	hookEvery = 10 * time.Millisecond
 )
 
